@@ -1,0 +1,180 @@
+package meta
+
+import (
+	"context"
+
+	"kintsugi/placement"
+)
+
+// Client is the metadata API. Every method routes to the group of its key; those
+// that concern all groups say so. Errors are those of this package.
+type Client struct {
+	consensus Consensus
+}
+
+// NewClient returns a client of the groups behind c.
+func NewClient(c Consensus) *Client { return &Client{consensus: c} }
+
+// The methods, to be implemented in one file per noun (bucket.go, object.go, list.go, upload.go, garbage.go, clustermap.go):
+//
+// NewBlobID(bucket, key string) placement.BlobID: random; its first two bytes are the group of the key, so that
+//   BlobsLive can ask the right group.
+//
+// CreateBucket(ctx, Bucket) error                    ErrBucketExists
+// DeleteBucket(ctx, name string) error               ErrNoSuchBucket, ErrBucketNotEmpty (also for versions, markers; open uploads do not count, they are dropped)
+// Bucket(ctx, name, Consistency) (Bucket, error)
+// Buckets(ctx, prefix, after string, max int) ([]Bucket, more bool, error)
+// SetVersioning(ctx, name, Versioning) error
+//
+// PutObject(ctx, PutObject) (Put, error)
+// Object(ctx, GetObject) (Version, error)
+// DeleteObject(ctx, DeleteObject) (Deleted, error)
+// DeleteObjects(ctx, bucket string, []DeleteObject) ([]DeleteResult, error)   one command per group, in parallel
+// SetTags(ctx, bucket, key string, id *VersionID, tags map[string]string) (VersionID, error)
+//
+// Objects(ctx, ListObjects) (Listing, error)         merges all groups
+// Versions(ctx, ListVersions) (VersionListing, error)
+//
+// CreateUpload, Upload, PutPart, Parts, Uploads, CompleteUpload, AbortUpload
+//
+// Garbage(ctx, group, max) ([]Garbage, error); Forget(ctx, group, sequences []uint64) error
+// BlobsLive(ctx, []placement.BlobID) ([]bool, error)
+//
+// ClusterMap(ctx) (*placement.Map, error); SetClusterMap(ctx, *placement.Map) error (ErrStaleEpoch unless its epoch is the stored one + 1)
+
+// PutObject makes a version visible. Version.ID, Sequence and Modified are set by the state machine (Modified: by the proposer's clock).
+type PutObject struct {
+	Bucket    string    `cbor:"1,keyasint"`
+	Key       string    `cbor:"2,keyasint"`
+	Version   Version   `cbor:"3,keyasint"`
+	Body      []byte    `cbor:"4,keyasint,omitempty"` // of an inline version
+	Condition Condition `cbor:"5,keyasint"`
+}
+
+// Put is what a PutObject or CompleteUpload made.
+type Put struct {
+	Version   VersionID `cbor:"1,keyasint"`
+	Versioned bool      `cbor:"2,keyasint"` // whether the bucket's versioning is on or suspended
+	ETag      string    `cbor:"3,keyasint"`
+	Checksum  Checksum  `cbor:"4,keyasint"`
+	Modified  int64     `cbor:"5,keyasint"` // Unix milliseconds
+}
+
+// GetObject asks for the current version of a key, or for the one with an id.
+type GetObject struct {
+	Bucket      string
+	Key         string
+	Version     *VersionID // nil: the current one
+	Body        bool       // bring the body of an inline version along
+	Consistency Consistency
+}
+
+// DeleteObject removes a version, or puts a delete marker where the bucket is versioned.
+type DeleteObject struct {
+	Bucket    string     `cbor:"1,keyasint"`
+	Key       string     `cbor:"2,keyasint"`
+	Version   *VersionID `cbor:"3,keyasint,omitempty"`
+	Condition Condition  `cbor:"4,keyasint"`
+	RequestID string     `cbor:"5,keyasint,omitempty"`
+}
+
+// Deleted is what a DeleteObject did.
+type Deleted struct {
+	Version      VersionID `cbor:"1,keyasint"` // removed, or of the marker that was made
+	Versioned    bool      `cbor:"2,keyasint"`
+	DeleteMarker bool      `cbor:"3,keyasint"` // a marker was made or removed
+}
+
+// DeleteResult is the outcome for one key of DeleteObjects.
+type DeleteResult struct {
+	Deleted
+	Err error
+}
+
+// ListObjects asks for a page of current versions in key order (bytewise).
+type ListObjects struct {
+	Bucket      string
+	Prefix      string
+	Delimiter   string // "" or any string
+	After       string // keys and common prefixes up to and with it are left out
+	Max         int    // objects and common prefixes together, at most 1000; 0 gives an empty, not truncated page
+	Consistency Consistency
+}
+
+// Listing is a page.
+type Listing struct {
+	Objects   []Version
+	Prefixes  []string
+	Truncated bool
+	Next      string // the After of the next page, if Truncated
+}
+
+// ListVersions asks for a page of versions: by key, newest first.
+type ListVersions struct {
+	Bucket        string
+	Prefix        string
+	Delimiter     string
+	KeyMarker     string
+	VersionMarker *VersionID // with KeyMarker: continue after this version of it; nil: after all of them
+	Max           int
+}
+
+// VersionListing is a page.
+type VersionListing struct {
+	Versions    []Version // IsLatest and DeleteMarker are set
+	Prefixes    []string
+	Truncated   bool
+	NextKey     string
+	NextVersion *VersionID
+}
+
+// PutPart adds or replaces a part of an upload.
+type PutPart struct {
+	Bucket   string `cbor:"1,keyasint"`
+	Key      string `cbor:"2,keyasint"`
+	UploadID string `cbor:"3,keyasint"`
+	Part     Part   `cbor:"4,keyasint"`
+}
+
+// ListUploads asks for a page of open uploads by key, then by time of initiation, from all groups.
+type ListUploads struct {
+	Bucket         string
+	Prefix         string
+	Delimiter      string
+	KeyMarker      string
+	UploadIDMarker string
+	Max            int
+}
+
+// UploadListing is a page.
+type UploadListing struct {
+	Uploads      []Upload
+	Prefixes     []string
+	Truncated    bool
+	NextKey      string
+	NextUploadID string
+}
+
+// CompletedPart is a part as CompleteMultipartUpload names it.
+type CompletedPart struct {
+	Number   int      `cbor:"1,keyasint"`
+	ETag     string   `cbor:"2,keyasint"` // without quotes
+	Checksum Checksum `cbor:"3,keyasint"` // optional; must equal the part's
+}
+
+// CompleteUpload makes an object of parts in one command that moves no data. The gateway
+// computes ETag and checksum of the whole from Parts beforehand; the state machine refuses (ErrInvalidPart) if a part changed meanwhile.
+type CompleteUpload struct {
+	Bucket      string          `cbor:"1,keyasint"`
+	Key         string          `cbor:"2,keyasint"`
+	UploadID    string          `cbor:"3,keyasint"`
+	Parts       []CompletedPart `cbor:"4,keyasint"`
+	ETag        string          `cbor:"5,keyasint"`
+	Checksum    Checksum        `cbor:"6,keyasint"`
+	Condition   Condition       `cbor:"7,keyasint"`
+	RequestID   string          `cbor:"8,keyasint,omitempty"`
+	MinPartSize int64           `cbor:"9,keyasint,omitempty"` // of all but the last: ErrPartTooSmall
+}
+
+// NewBlobID is declared here for the shape of it; see above.
+var _ = func(ctx context.Context, id placement.BlobID) {}
