@@ -30,7 +30,7 @@ type Machine interface {
 type Position struct {
 	Index   uint64
 	Term    uint64
-	Members raftpb.ConfState
+	Members *raftpb.ConfState // nil until the first change or snapshot; never mutated
 }
 
 // Entry is a committed log entry of a group. Data is empty for one that carries no command;
