@@ -1,0 +1,198 @@
+package drive
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"kintsugi/internal/directio"
+)
+
+// Names within a drive directory. The identity is kept twice, so that one damaged block does not cost the drive.
+const (
+	identityName = "kintsugi.id"
+	copyName     = "kintsugi.id.copy"
+	birthName    = "kintsugi.birth"
+	lockName     = "kintsugi.lock"
+)
+
+// State is what Probe found at a path.
+type State int
+
+const (
+	Missing State = iota // no such directory
+	Empty                // a directory without content: a new drive
+	Birth                // its cluster's birth was cut short: see Identity
+	Member               // a drive with a readable identity
+	Damaged              // a drive whose identity cannot be read
+)
+
+// Errors that forbid to touch a directory; they come wrapped with its path and what to do.
+var (
+	ErrNotADrive = errors.New("not empty and not a Kintsugi drive")
+	ErrFuture    = errors.New("made by a newer version of Kintsugi")
+	ErrInUse     = errors.New("in use by another process")
+)
+
+// Probe looks at dir and changes nothing.
+func Probe(dir string) (State, Identity, error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Missing, Identity{}, nil
+	}
+	if err != nil {
+		return Missing, Identity{}, fmt.Errorf("drive %s: %w", dir, err)
+	}
+	id, err := readIdentity(dir, identityName, copyName)
+	switch {
+	case err == nil:
+		return Member, id, nil
+	case errors.Is(err, errFuture):
+		return Damaged, Identity{}, fmt.Errorf("drive %s: %w (%w)", dir, ErrFuture, err)
+	case errors.Is(err, errDamaged):
+		return Damaged, Identity{}, nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return Missing, Identity{}, fmt.Errorf("drive %s: %w", dir, err)
+	}
+	if id, err := readIdentity(dir, birthName); err == nil {
+		return Birth, id, nil
+	}
+	if !isEmpty(entries) {
+		return Missing, Identity{}, fmt.Errorf("drive %s: %w: name an empty directory", dir, ErrNotADrive)
+	}
+	return Empty, Identity{}, nil
+}
+
+// isEmpty lets what a fresh filesystem or an interrupted birth leaves count as nothing.
+func isEmpty(entries []fs.DirEntry) bool {
+	for _, e := range entries {
+		if n := e.Name(); n != "lost+found" && n != lockName && n != birthName {
+			return false
+		}
+	}
+	return true
+}
+
+// readIdentity returns the first readable one of the named files, else the worst
+// of what it met: a future version, damage, absence.
+func readIdentity(dir string, names ...string) (Identity, error) {
+	worst := error(fs.ErrNotExist)
+	for _, name := range names {
+		data, err := os.ReadFile(filepath.Join(dir, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			err = fmt.Errorf("%w: %w", errDamaged, err)
+		}
+		var id Identity
+		if err == nil {
+			id, err = decode(data)
+		}
+		if err == nil {
+			return id, nil
+		}
+		if !errors.Is(worst, errFuture) {
+			worst = err
+		}
+	}
+	return Identity{}, worst
+}
+
+// Lock keeps other processes off dir until it is closed. It fails with ErrInUse.
+func Lock(dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("drive %s: %w", dir, err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("drive %s: %w", dir, ErrInUse)
+	}
+	return f, nil
+}
+
+// Begin marks dir as part of a birth that is under way: until Commit, a new
+// start finds the state Birth and may finish or undo it.
+func Begin(dir string, id Identity) error { return writeIdentity(dir, birthName, id) }
+
+// Commit makes dir the drive that id names, durably, and ends its birth.
+func Commit(dir string, id Identity) error {
+	for _, name := range []string{copyName, identityName} {
+		if err := writeIdentity(dir, name, id); err != nil {
+			return err
+		}
+	}
+	if err := os.Remove(filepath.Join(dir, birthName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("drive %s: %w", dir, err)
+	}
+	return directio.SyncDir(dir)
+}
+
+// Mend writes a missing or damaged copy of the identity again.
+func Mend(dir string, id Identity) error {
+	for _, name := range []string{copyName, identityName} {
+		if _, err := readIdentity(dir, name); err != nil {
+			if err := writeIdentity(dir, name, id); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Undo empties a directory whose birth was never committed.
+func Undo(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if n := e.Name(); n == birthName || n == lockName || n == "lost+found" {
+			continue
+		}
+		if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+			return err
+		}
+	}
+	return os.Remove(filepath.Join(dir, birthName)) // last: until then the state stays Birth
+}
+
+// writeIdentity replaces a file whole and durably.
+func writeIdentity(dir, name string, id Identity) error {
+	data, err := encode(id)
+	if err != nil {
+		return err
+	}
+	return WriteFile(filepath.Join(dir, name), data)
+}
+
+// WriteFile makes name hold data, readable by its owner only; a crash leaves the old content or the new.
+func WriteFile(name string, data []byte) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(name), ".new-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			os.Remove(f.Name())
+		}
+	}()
+	if _, err = f.Write(data); err == nil {
+		err = f.Sync()
+	}
+	if closeErr := f.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return err
+	}
+	if err = os.Rename(f.Name(), name); err != nil {
+		return err
+	}
+	return directio.SyncDir(filepath.Dir(name))
+}
