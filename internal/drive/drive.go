@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"kintsugi/internal/directio"
+	"kintsugi/internal/sealed"
 )
 
 // Names within a drive directory. The identity is kept twice, so that one damaged block does not cost the drive.
@@ -51,12 +52,10 @@ func Probe(dir string) (State, Identity, error) {
 	switch {
 	case err == nil:
 		return Member, id, nil
-	case errors.Is(err, errFuture):
-		return Damaged, Identity{}, fmt.Errorf("drive %s: %w (%w)", dir, ErrFuture, err)
-	case errors.Is(err, errDamaged):
-		return Damaged, Identity{}, nil
+	case errors.Is(err, sealed.ErrFuture):
+		return Damaged, Identity{}, fmt.Errorf("drive %s: %w: %w", dir, ErrFuture, err)
 	case !errors.Is(err, fs.ErrNotExist):
-		return Missing, Identity{}, fmt.Errorf("drive %s: %w", dir, err)
+		return Damaged, Identity{}, nil // also what cannot be read at all
 	}
 	if id, err := readIdentity(dir, birthName); err == nil {
 		return Birth, id, nil
@@ -82,21 +81,15 @@ func isEmpty(entries []fs.DirEntry) bool {
 func readIdentity(dir string, names ...string) (Identity, error) {
 	worst := error(fs.ErrNotExist)
 	for _, name := range names {
-		data, err := os.ReadFile(filepath.Join(dir, name))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			err = fmt.Errorf("%w: %w", errDamaged, err)
-		}
 		var id Identity
+		err := identityKind.Read(filepath.Join(dir, name), &id)
 		if err == nil {
-			id, err = decode(data)
+			err = id.check()
 		}
 		if err == nil {
 			return id, nil
 		}
-		if !errors.Is(worst, errFuture) {
+		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(worst, sealed.ErrFuture) {
 			worst = err
 		}
 	}
@@ -162,37 +155,9 @@ func Undo(dir string) error {
 	return os.Remove(filepath.Join(dir, birthName)) // last: until then the state stays Birth
 }
 
-// writeIdentity replaces a file whole and durably.
 func writeIdentity(dir, name string, id Identity) error {
-	data, err := encode(id)
-	if err != nil {
-		return err
+	if err := identityKind.Write(filepath.Join(dir, name), id); err != nil {
+		return fmt.Errorf("drive %s: %w", dir, err)
 	}
-	return WriteFile(filepath.Join(dir, name), data)
-}
-
-// WriteFile makes name hold data, readable by its owner only; a crash leaves the old content or the new.
-func WriteFile(name string, data []byte) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(name), ".new-*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			os.Remove(f.Name())
-		}
-	}()
-	if _, err = f.Write(data); err == nil {
-		err = f.Sync()
-	}
-	if closeErr := f.Close(); err == nil {
-		err = closeErr
-	}
-	if err != nil {
-		return err
-	}
-	if err = os.Rename(f.Name(), name); err != nil {
-		return err
-	}
-	return directio.SyncDir(filepath.Dir(name))
+	return nil
 }

@@ -1,15 +1,11 @@
 package drive
 
 import (
-	"bytes"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"hash/crc32"
 	"strconv"
-	"strings"
 	"time"
 
+	"kintsugi/internal/sealed"
 	"kintsugi/placement"
 )
 
@@ -18,7 +14,6 @@ const Version = 1
 
 // Identity is what a drive knows of itself and of its cluster's birth.
 type Identity struct {
-	Version    int       // format of the directory
 	Cluster    ID        // the cluster it belongs to
 	Drive      ID        // never used again for another directory
 	Created    time.Time // UTC
@@ -46,50 +41,13 @@ func (id *ID) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// An identity file is one line of text and one line of JSON, for people to read:
-//
-//	kintsugi-drive 1 1c291ca3\n
-//	{"Version":1,"Cluster":"...","Drive":"...",...}\n
-//
-// The first line has the format's version and the CRC-32 (IEEE, hexadecimal) of
-// the second, its newline included.
-const magic = "kintsugi-drive"
+// identityKind is what a file with an Identity is sealed as.
+var identityKind = sealed.Kind{Name: "kintsugi-drive", Version: Version}
 
-var (
-	errDamaged = errors.New("identity is damaged")
-	errFuture  = errors.New("identity is of a newer format")
-)
-
-func encode(id Identity) ([]byte, error) {
-	body, err := json.Marshal(id)
-	if err != nil {
-		return nil, err
+// check refuses values that no program wrote.
+func (id Identity) check() error {
+	if id.Partitions <= 0 || id.Groups <= 0 || id.Drive == (ID{}) {
+		return fmt.Errorf("%w: %d partitions, %d groups", sealed.ErrDamaged, id.Partitions, id.Groups)
 	}
-	body = append(body, '\n')
-	head := fmt.Sprintf("%s %d %08x\n", magic, id.Version, crc32.ChecksumIEEE(body))
-	return append([]byte(head), body...), nil
-}
-
-// decode fails with errDamaged or errFuture, wrapped.
-func decode(data []byte) (Identity, error) {
-	head, body, found := bytes.Cut(data, []byte{'\n'})
-	fields := strings.Fields(string(head))
-	if !found || len(fields) != 3 || fields[0] != magic {
-		return Identity{}, errDamaged
-	}
-	version, err := strconv.Atoi(fields[1])
-	if err != nil || fields[2] != fmt.Sprintf("%08x", crc32.ChecksumIEEE(body)) {
-		return Identity{}, errDamaged
-	}
-	if version > Version {
-		return Identity{}, fmt.Errorf("%w: %d, this program knows %d", errFuture, version, Version)
-	}
-	var id Identity
-	if err := json.Unmarshal(body, &id); err != nil {
-		return Identity{}, fmt.Errorf("%w: %w", errDamaged, err)
-	}
-	if id.Version != version || id.Partitions <= 0 || id.Groups <= 0 {
-		return Identity{}, errDamaged
-	}
-	return id, nil
+	return nil
 }
