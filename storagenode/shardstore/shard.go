@@ -1,10 +1,18 @@
 package shardstore
 
 import (
+	"encoding/binary"
 	"errors"
+	"fmt"
+	"io"
+
+	"github.com/zeebo/xxh3"
 
 	"kintsugi/placement"
 )
+
+// MaxPayload is the largest shard, in bytes: a whole chunk of the largest size on one drive.
+const MaxPayload = 64 << 20
 
 // Header says what a shard is. It is written beside the payload, so that a
 // drive alone tells what it holds.
@@ -23,6 +31,34 @@ type Info struct {
 	Written int64 // Unix seconds
 }
 
+// Digest sums up the chunks of a partition that a drive holds whole. Two drives
+// with equal digests hold the same chunks, whichever shards of them.
+type Digest struct {
+	Count uint64 // chunks
+	XOR   uint64 // of their ChunkHash
+}
+
+// Usage is what a store takes and holds, in bytes and counts.
+type Usage struct {
+	CapacityBytes uint64 // of the filesystem
+	FreeBytes     uint64 // of the filesystem, less what the store keeps in reserve
+	UsedBytes     uint64 // by segments, dead records included
+	LiveBytes     uint64 // by records that are still needed
+	Shards        uint64
+	Corrupt       uint64 // shards known to be damaged
+	Tombstones    uint64
+	Segments      int
+	Full          bool // the last write was refused for want of space
+}
+
+// ChunkHash is the same on every drive; digests are made of it.
+func ChunkHash(blob placement.BlobID, chunk uint32) uint64 {
+	var b [20]byte
+	copy(b[:16], blob[:])
+	binary.LittleEndian.PutUint32(b[16:], chunk)
+	return xxh3.Hash(b[:])
+}
+
 // Errors are matched with errors.Is; they come wrapped with the drive and the shard.
 var (
 	// ErrNotFound: this drive has no such shard.
@@ -35,4 +71,39 @@ var (
 	ErrFailed = errors.New("drive failed")
 	// ErrDeleted: a tombstone forbids this shard to be written again.
 	ErrDeleted = errors.New("shard deleted")
+	// ErrForeign: a segment belongs to another drive. The store does not open.
+	ErrForeign = errors.New("segment of another drive")
+	// ErrTooLarge: the payload is longer than MaxPayload or than a segment.
+	ErrTooLarge = errors.New("shard too large")
+	// ErrRange: a read past the end of the shard.
+	ErrRange = fmt.Errorf("range past the end of the shard: %w", io.ErrUnexpectedEOF)
 )
+
+// Error adds to one of the errors above which drive and which shard it is about.
+type Error struct {
+	Drive placement.DriveID
+	Shard placement.ShardID
+	Err   error
+}
+
+func (e *Error) Error() string {
+	return fmt.Sprintf("drive %s: shard %s: %v", e.Drive, e.Shard, e.Err)
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// compareID orders shards by blob, chunk and index, as List does.
+func compareID(a, b placement.ShardID) int {
+	for i := range a.Blob {
+		if a.Blob[i] != b.Blob[i] {
+			return int(a.Blob[i]) - int(b.Blob[i])
+		}
+	}
+	switch {
+	case a.Chunk < b.Chunk:
+		return -1
+	case a.Chunk > b.Chunk:
+		return 1
+	}
+	return int(a.Index) - int(b.Index)
+}
