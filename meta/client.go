@@ -2,6 +2,11 @@ package meta
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"time"
+
+	"github.com/zeebo/xxh3"
 
 	"kintsugi/placement"
 )
@@ -15,32 +20,31 @@ type Client struct {
 // NewClient returns a client of the groups behind c.
 func NewClient(c Consensus) *Client { return &Client{consensus: c} }
 
-// The methods, to be implemented in one file per noun (bucket.go, object.go, list.go, upload.go, garbage.go, clustermap.go):
-//
-// NewBlobID(bucket, key string) placement.BlobID: random; its first two bytes are the group of the key, so that
-//   BlobsLive can ask the right group.
-//
-// CreateBucket(ctx, Bucket) error                    ErrBucketExists
-// DeleteBucket(ctx, name string) error               ErrNoSuchBucket, ErrBucketNotEmpty (also for versions, markers; open uploads do not count, they are dropped)
-// Bucket(ctx, name, Consistency) (Bucket, error)
-// Buckets(ctx, prefix, after string, max int) ([]Bucket, more bool, error)
-// SetVersioning(ctx, name, Versioning) error
-//
-// PutObject(ctx, PutObject) (Put, error)
-// Object(ctx, GetObject) (Version, error)
-// DeleteObject(ctx, DeleteObject) (Deleted, error)
-// DeleteObjects(ctx, bucket string, []DeleteObject) ([]DeleteResult, error)   one command per group, in parallel
-// SetTags(ctx, bucket, key string, id *VersionID, tags map[string]string) (VersionID, error)
-//
-// Objects(ctx, ListObjects) (Listing, error)         merges all groups
-// Versions(ctx, ListVersions) (VersionListing, error)
-//
-// CreateUpload, Upload, PutPart, Parts, Uploads, CompleteUpload, AbortUpload
-//
-// Garbage(ctx, group, max) ([]Garbage, error); Forget(ctx, group, sequences []uint64) error
-// BlobsLive(ctx, []placement.BlobID) ([]bool, error)
-//
-// ClusterMap(ctx) (*placement.Map, error); SetClusterMap(ctx, *placement.Map) error (ErrStaleEpoch unless its epoch is the stored one + 1)
+// Groups returns the number of groups.
+func (c *Client) Groups() int { return c.consensus.Groups() }
+
+// NewBlobID returns a new random id for a blob of key. Its first two bytes are the group of
+// the key, so that BlobsLive can ask the right one.
+func (c *Client) NewBlobID(bucket, key string) placement.BlobID {
+	var id placement.BlobID
+	_, _ = rand.Read(id[2:]) // never fails
+	binary.BigEndian.PutUint16(id[:2], uint16(c.group(bucket, key)))
+	return id
+}
+
+// group returns the group that keeps key: a hash, so that no range of keys is hot.
+func (c *Client) group(bucket, key string) int {
+	return int(xxh3.HashStringSeed(key, xxh3.HashString(bucket)) % uint64(c.consensus.Groups()))
+}
+
+// propose encodes a command, with this process's clock, and has group execute it.
+func (c *Client) propose(ctx context.Context, group int, op Op, body any) (any, error) {
+	cmd, err := EncodeCommand(op, time.Now(), body)
+	if err != nil {
+		return nil, err
+	}
+	return c.consensus.Propose(ctx, group, cmd)
+}
 
 // PutObject makes a version visible. Version.ID, Sequence and Modified are set by the state machine (Modified: by the proposer's clock).
 type PutObject struct {
@@ -49,7 +53,17 @@ type PutObject struct {
 	Version   Version   `cbor:"3,keyasint"`
 	Body      []byte    `cbor:"4,keyasint,omitempty"` // of an inline version
 	Condition Condition `cbor:"5,keyasint"`
+	// Shared says that Version.Blobs belong to a version of this key already (a copy of an object onto
+	// itself): the command is refused with ErrNoSuchKey if one of them has been dropped meanwhile.
+	Shared bool `cbor:"6,keyasint,omitempty"`
+	// Started is when the first shard of the blobs was written, Unix milliseconds, or 0. A command
+	// that comes later than MaxBlobAge after it is refused with ErrBlobExpired.
+	Started int64 `cbor:"7,keyasint,omitempty"`
 }
+
+// MaxBlobAge is how long a blob may wait for the command that refers to it. The orphan
+// sweep takes only blobs that are older by a margin and that no group knows.
+const MaxBlobAge = 24 * time.Hour
 
 // Put is what a PutObject or CompleteUpload made.
 type Put struct {
@@ -134,6 +148,7 @@ type PutPart struct {
 	Key      string `cbor:"2,keyasint"`
 	UploadID string `cbor:"3,keyasint"`
 	Part     Part   `cbor:"4,keyasint"`
+	Started  int64  `cbor:"5,keyasint,omitempty"` // as in PutObject
 }
 
 // ListUploads asks for a page of open uploads by key, then by time of initiation, from all groups.
@@ -143,7 +158,7 @@ type ListUploads struct {
 	Delimiter      string
 	KeyMarker      string
 	UploadIDMarker string
-	Max            int
+	Max            int // at most 1000
 }
 
 // UploadListing is a page.
@@ -175,6 +190,3 @@ type CompleteUpload struct {
 	RequestID   string          `cbor:"8,keyasint,omitempty"`
 	MinPartSize int64           `cbor:"9,keyasint,omitempty"` // of all but the last: ErrPartTooSmall
 }
-
-// NewBlobID is declared here for the shape of it; see above.
-var _ = func(ctx context.Context, id placement.BlobID) {}

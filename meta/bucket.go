@@ -1,0 +1,152 @@
+package meta
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/zeebo/xxh3"
+)
+
+const (
+	dropUploadsPerCommand = 100
+	// frozenTooLong is when a bucket that is still frozen is taken for one whose deletion was interrupted.
+	frozenTooLong = 10 * time.Second
+)
+
+// CreateBucket makes a bucket: first in group 0, marked Creating, then in all, then without the mark. One that
+// was interrupted is completed by the next call for its owner. ErrBucketExists.
+func (c *Client) CreateBucket(ctx context.Context, bucket Bucket) error {
+	created, err := as[Bucket](c.propose(ctx, 0, OpCreateBucket, bucket))
+	if errors.Is(err, ErrBusy) { // a deletion was interrupted, or is under way
+		if err := c.DeleteBucket(ctx, bucket.Name); err != nil && !errors.Is(err, ErrNoSuchBucket) {
+			if errors.Is(err, ErrBucketNotEmpty) {
+				return ErrBucketExists
+			}
+			return err
+		}
+		created, err = as[Bucket](c.propose(ctx, 0, OpCreateBucket, bucket))
+	}
+	if err != nil {
+		return err
+	}
+	record := created
+	record.Creating = false
+	for group := 1; group < c.consensus.Groups(); group++ {
+		if _, err := c.propose(ctx, group, OpPutBucket, PutBucket{Bucket: record, Create: true}); err != nil {
+			return err
+		}
+	}
+	ref := BucketRef{Name: created.Name, Incarnation: created.Incarnation}
+	if _, err := c.propose(ctx, 0, OpOpenBucket, ref); err != nil {
+		return err
+	}
+	if created.Owner != bucket.Owner {
+		return ErrBucketExists
+	}
+	return nil
+}
+
+// DeleteBucket removes an empty bucket: it is frozen in all groups, group 0 first, and removed from all,
+// group 0 last, or thawed if a group has something in it. One that was interrupted is
+// completed or undone by the next. Open uploads are dropped.
+// ErrNoSuchBucket, ErrBucketNotEmpty, ErrBusy if another call deletes it at this moment.
+func (c *Client) DeleteBucket(ctx context.Context, name string) error {
+	frozen, err := as[Frozen](c.propose(ctx, 0, OpFreezeBucket, FreezeBucket{Name: name}))
+	if err != nil {
+		return err
+	}
+	step := FreezeBucket{Name: name, Incarnation: frozen.Bucket.Incarnation, Freeze: frozen.Bucket.Freeze}
+	empty := frozen.Empty
+	for group := 1; group < c.consensus.Groups() && empty; group++ {
+		got, err := as[Frozen](c.propose(ctx, group, OpFreezeBucket, step))
+		if err != nil {
+			return err
+		}
+		empty = got.Empty
+	}
+	if !empty {
+		return errors.Join(c.everywhere(ctx, OpThawBucket, step), ErrBucketNotEmpty)
+	}
+	step.Max = dropUploadsPerCommand
+	for group := range c.consensus.Groups() {
+		if err := c.dropUploads(ctx, group, step); err != nil {
+			return err
+		}
+	}
+	return c.everywhere(ctx, OpRemoveBucket, step)
+}
+
+// everywhere executes a step in all groups, group 0 last: while it is not done there, the next call resumes it.
+func (c *Client) everywhere(ctx context.Context, op Op, step FreezeBucket) error {
+	for group := c.consensus.Groups() - 1; group >= 0; group-- {
+		if _, err := c.propose(ctx, group, op, step); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Client) dropUploads(ctx context.Context, group int, step FreezeBucket) error {
+	for {
+		dropped, err := as[int](c.propose(ctx, group, OpDropUploads, step))
+		if err != nil || dropped < step.Max {
+			return err
+		}
+	}
+}
+
+// Bucket returns the record of a bucket, or ErrNoSuchBucket. Every group has it; the name chooses the one to ask.
+func (c *Client) Bucket(ctx context.Context, name string, consistency Consistency) (Bucket, error) {
+	group := int(xxh3.HashString(name) % uint64(c.consensus.Groups()))
+	b, err := as[Bucket](c.consensus.Query(ctx, group, BucketQuery{Name: name}, consistency))
+	if err != nil {
+		return Bucket{}, err
+	}
+	if b.Deleting && time.Since(time.UnixMilli(b.Frozen)) > frozenTooLong {
+		return c.settle(ctx, name)
+	}
+	if b.Deleting || b.Creating {
+		return Bucket{}, ErrNoSuchBucket
+	}
+	return b, nil
+}
+
+// settle completes or undoes a deletion that was interrupted.
+func (c *Client) settle(ctx context.Context, name string) (Bucket, error) {
+	switch err := c.DeleteBucket(ctx, name); {
+	case err == nil:
+		return Bucket{}, ErrNoSuchBucket
+	case !errors.Is(err, ErrBucketNotEmpty):
+		return Bucket{}, err
+	}
+	return as[Bucket](c.consensus.Query(ctx, 0, BucketQuery{Name: name}, Linearizable))
+}
+
+// Buckets returns up to limit buckets whose names start with prefix and sort behind after, and whether there are more.
+func (c *Client) Buckets(ctx context.Context, prefix, after string, limit int) ([]Bucket, bool, error) {
+	if limit <= 0 {
+		return nil, false, nil
+	}
+	q := BucketsQuery{Prefix: prefix, After: after, Max: limit + 1}
+	buckets, err := as[[]Bucket](c.consensus.Query(ctx, 0, q, Linearizable))
+	if err != nil || len(buckets) <= limit {
+		return buckets, false, err
+	}
+	return buckets[:limit], true, nil
+}
+
+// SetVersioning changes a bucket's versioning in group 0, then in all before it returns: no
+// later write commits under the old state.
+func (c *Client) SetVersioning(ctx context.Context, name string, versioning Versioning) error {
+	bucket, err := as[Bucket](c.propose(ctx, 0, OpSetVersioning, SetVersioning{Name: name, Versioning: versioning}))
+	if err != nil {
+		return err
+	}
+	for group := 1; group < c.consensus.Groups(); group++ {
+		if _, err := c.propose(ctx, group, OpPutBucket, PutBucket{Bucket: bucket}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
