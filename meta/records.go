@@ -22,6 +22,9 @@ type Run struct {
 	K      uint8  `cbor:"2,keyasint"`
 	M      uint8  `cbor:"3,keyasint"`
 	Epoch  uint64 `cbor:"4,keyasint"`
+	// Attempt is not 0 where drives failed while a chunk was written and its quorum was missed: it was then coded
+	// anew, and as a shard is never written twice, under the chunk number with Attempt in its highest 8 bits.
+	Attempt uint8 `cbor:"5,keyasint,omitempty"`
 }
 
 // Versioning is the state of a bucket's versioning.
