@@ -42,11 +42,11 @@ type Bucket struct {
 	Owner       string     `cbor:"2,keyasint"` // canonical user id
 	Created     time.Time  `cbor:"3,keyasint"`
 	Versioning  Versioning `cbor:"4,keyasint"`
-	Revision    uint64     `cbor:"5,keyasint"` // grows with every change of the record
-	Incarnation uint64     `cbor:"6,keyasint"` // tells this bucket from a deleted one of the same name
-	Deleting    bool       `cbor:"7,keyasint,omitempty"` // frozen: every command on it fails with ErrNoSuchBucket
-	Creating    bool       `cbor:"8,keyasint,omitempty"` // not yet in every group (kept by group 0 alone)
-	Freeze      uint64     `cbor:"9,keyasint,omitempty"` // the attempt at deletion that froze it; a later one is greater
+	Revision    uint64     `cbor:"5,keyasint"`            // grows with every change of the record
+	Incarnation uint64     `cbor:"6,keyasint"`            // tells this bucket from a deleted one of the same name
+	Deleting    bool       `cbor:"7,keyasint,omitempty"`  // frozen: every command on it fails with ErrNoSuchBucket
+	Creating    bool       `cbor:"8,keyasint,omitempty"`  // not yet in every group (kept by group 0 alone)
+	Freeze      uint64     `cbor:"9,keyasint,omitempty"`  // the attempt at deletion that froze it; a later one is greater
 	Frozen      int64      `cbor:"10,keyasint,omitempty"` // when, Unix milliseconds
 }
 
@@ -99,8 +99,8 @@ type Version struct {
 	Size         int64     `cbor:"4,keyasint,omitempty"`
 	ETag         string    `cbor:"5,keyasint,omitempty"` // hex, without quotes; "-N" after the hash of N parts
 	Modified     time.Time `cbor:"6,keyasint"`           // millisecond precision, UTC
-	Checksum     Checksum  `cbor:"7,keyasint"`
-	Headers      Headers   `cbor:"8,keyasint"`
+	Checksum     Checksum  `cbor:"7,keyasint,omitzero"`
+	Headers      Headers   `cbor:"8,keyasint,omitzero"`
 	Blobs        []Blob    `cbor:"9,keyasint,omitempty"`  // in order; empty if the body is inline
 	Inline       bool      `cbor:"10,keyasint,omitempty"` // the body is kept with the metadata
 	Parts        []Part    `cbor:"11,keyasint,omitempty"` // of a multipart object, in order
@@ -116,7 +116,7 @@ type Part struct {
 	Size     int64     `cbor:"2,keyasint"`
 	ETag     string    `cbor:"3,keyasint"`
 	Modified time.Time `cbor:"4,keyasint"`
-	Checksum Checksum  `cbor:"5,keyasint"`
+	Checksum Checksum  `cbor:"5,keyasint,omitzero"`
 	Blobs    []Blob    `cbor:"6,keyasint,omitempty"` // one blob, or several after UploadPartCopy; not kept in Version.Parts, whose Blobs hold them
 }
 
@@ -125,7 +125,7 @@ type Upload struct {
 	Key       string            `cbor:"1,keyasint"`
 	ID        string            `cbor:"2,keyasint"`
 	Initiated time.Time         `cbor:"3,keyasint"`
-	Headers   Headers           `cbor:"4,keyasint"`
+	Headers   Headers           `cbor:"4,keyasint,omitzero"`
 	Algorithm ChecksumAlgorithm `cbor:"5,keyasint,omitempty"` // NoChecksum: the client did not choose
 	Composite bool              `cbor:"6,keyasint,omitempty"`
 }
