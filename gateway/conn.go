@@ -1,0 +1,120 @@
+package gateway
+
+import (
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// progressBytes must pass within connTimeouts.transfer, in either direction: a slow
+	// client is served, one that sends or takes a byte now and then is not.
+	progressBytes = 64 << 10
+
+	// lingerBytes and lingerTime bound what is read of a refused body after the answer was
+	// sent. Closing a socket that holds unread bytes resets it, and the client would lose the answer.
+	lingerBytes = 8 << 20
+	lingerTime  = 2 * time.Second
+)
+
+// listener wraps what it accepts in conn and knows what is open.
+type listener struct {
+	net.Listener
+	transfer time.Duration
+
+	mu   sync.Mutex
+	open map[*conn]struct{}
+}
+
+func newListener(l net.Listener, transfer time.Duration) *listener {
+	return &listener{Listener: l, transfer: transfer, open: make(map[*conn]struct{})}
+}
+
+func (l *listener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	wrapped := &conn{Conn: c, listener: l}
+	l.mu.Lock()
+	l.open[wrapped] = struct{}{}
+	l.mu.Unlock()
+	return wrapped, nil
+}
+
+// closeConns cuts every connection that is still open.
+func (l *listener) closeConns() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for c := range l.open {
+		c.Conn.Close()
+	}
+}
+
+// conn is a client's connection. The server sets read deadlines for header and
+// idle time; conn bounds what those leave open: bodies and answers.
+type conn struct {
+	net.Conn
+	listener *listener
+	ended    bool        // a read failed or met the end; only the serving goroutine looks
+	expected *request    // begun before 100 Continue, to be handled
+	linger   atomic.Bool // the answer goes out before the request was read
+}
+
+func (c *conn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if err != nil {
+		c.ended = true
+	}
+	return n, err
+}
+
+// armRead gives the client time for the next progressBytes of a body.
+func (c *conn) armRead() error {
+	return c.SetReadDeadline(time.Now().Add(c.listener.transfer))
+}
+
+// Write writes all of p as long as the client takes progressBytes in time.
+func (c *conn) Write(p []byte) (int, error) {
+	written := 0
+	for {
+		if err := c.SetWriteDeadline(time.Now().Add(c.listener.transfer)); err != nil {
+			return written, err
+		}
+		n, err := c.Conn.Write(p[written:])
+		written += n
+		if err == nil || n < progressBytes || !errors.Is(err, os.ErrDeadlineExceeded) {
+			return written, err
+		}
+	}
+}
+
+// Close closes the connection, after a moment if the client may still be sending.
+func (c *conn) Close() error {
+	c.listener.mu.Lock()
+	delete(c.listener.open, c)
+	c.listener.mu.Unlock()
+	if c.linger.CompareAndSwap(true, false) {
+		c.awaitPeer()
+	}
+	return c.Conn.Close()
+}
+
+// awaitPeer ends our side and reads what the peer sends until it ends its own.
+func (c *conn) awaitPeer() {
+	half, ok := c.Conn.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil || c.Conn.SetReadDeadline(time.Now().Add(lingerTime)) != nil {
+		return
+	}
+	buf := make([]byte, 32<<10)
+	for n := 0; n < lingerBytes; {
+		m, err := c.Conn.Read(buf)
+		if err != nil {
+			return
+		}
+		n += m
+	}
+}

@@ -1,0 +1,187 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/valyala/fasthttp"
+
+	"kintsugi/gateway/blob"
+	"kintsugi/gateway/checksum"
+	"kintsugi/gateway/sigv4"
+	"kintsugi/meta"
+)
+
+// Config is what a Server needs. Zero values of the limits stand for the defaults named beside them.
+type Config struct {
+	Meta  *meta.Client
+	Blobs *blob.Store
+	Keys  sigv4.Keys
+
+	Region  string   // "us-east-1"
+	Domains []string // a bucket may be addressed as a host in front of one of these
+
+	InlineLimit      int           // bytes up to which a body is kept with its metadata; 16 KiB
+	MaxInFlight      int           // requests served at once, beyond that 503 SlowDown; 1,024
+	MaxConnections   int           // 4,096
+	HeaderTimeout    time.Duration // for a header; 30 s
+	IdleTimeout      time.Duration // between requests of a connection; 60 s
+	TransferTimeout  time.Duration // for every 64 KiB of a body, in either direction; 30 s
+	OperationTimeout time.Duration // for metadata to answer; 30 s
+
+	// UnsignedOnlyOverTLS refuses bodies that no signature covers on plain connections.
+	UnsignedOnlyOverTLS bool
+
+	Now        func() time.Time      // nil is time.Now
+	Logger     *slog.Logger          // nil discards
+	Registerer prometheus.Registerer // nil: no metrics
+}
+
+// Validate fills in the defaults and says what is missing.
+func (c *Config) Validate() error {
+	switch {
+	case c.Meta == nil || c.Blobs == nil || c.Keys == nil:
+		return errors.New("gateway: Meta, Blobs and Keys are needed")
+	case c.InlineLimit < 0 || c.MaxInFlight < 0 || c.MaxConnections < 0:
+		return errors.New("gateway: a limit is negative")
+	}
+	setDefault(&c.Region, "us-east-1")
+	setDefault(&c.InlineLimit, 16<<10)
+	setDefault(&c.MaxInFlight, 1024)
+	setDefault(&c.MaxConnections, 4096)
+	setDefault(&c.HeaderTimeout, 30*time.Second)
+	setDefault(&c.IdleTimeout, time.Minute)
+	setDefault(&c.TransferTimeout, 30*time.Second)
+	setDefault(&c.OperationTimeout, 30*time.Second)
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	for i, domain := range c.Domains {
+		c.Domains[i] = strings.ToLower(domain)
+	}
+	return nil
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// Server is the S3 front.
+type Server struct {
+	config   Config
+	hostID   string // x-amz-id-2
+	verifier *sigv4.Verifier
+	hasher   *checksum.Hasher
+	metrics  *metrics
+	byLevel  [objectLevel + 1][]*route // rows of routes, most specific first
+	http     fasthttp.Server
+
+	requests sync.Pool // *request
+	bodies   sync.Pool // *[]byte of InlineLimit+1 bytes
+	inFlight atomic.Int64
+	draining atomic.Bool
+	removals sync.WaitGroup // blobs being removed whose commit was refused
+
+	mu        sync.Mutex // guards listeners
+	listeners []*listener
+}
+
+// New returns a Server.
+func New(c Config) (*Server, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	s := &Server{config: c, hostID: newRequestID() + newRequestID()}
+	var err error
+	s.metrics, err = newMetrics(c.Registerer, func() float64 { return float64(s.inFlight.Load()) })
+	if err != nil {
+		return nil, fmt.Errorf("gateway: %w", err)
+	}
+	s.verifier = sigv4.New(sigv4.Config{
+		Region: c.Region, Keys: c.Keys, Now: c.Now, UnsignedOnlyOverTLS: c.UnsignedOnlyOverTLS,
+	})
+	s.hasher = checksum.NewHasher()
+	s.requests.New = func() any { return new(request) }
+	s.bodies.New = func() any { b := make([]byte, c.InlineLimit+1); return &b }
+	for i := range routes {
+		s.byLevel[routes[i].level] = append(s.byLevel[routes[i].level], &routes[i])
+	}
+	s.http = s.newHTTP()
+	return s, nil
+}
+
+// newHTTP configures the HTTP library. Bodies are streamed; their limits and deadlines are ours, not its.
+func (s *Server) newHTTP() fasthttp.Server {
+	return fasthttp.Server{
+		Handler:                      s.handle,
+		ExpectHandler:                s.expect,
+		ErrorHandler:                 s.refuse,
+		Name:                         "Kintsugi",
+		Concurrency:                  s.config.MaxConnections,
+		ReadBufferSize:               16 << 10,
+		WriteBufferSize:              8 << 10,
+		ReadTimeout:                  s.config.HeaderTimeout,
+		IdleTimeout:                  s.config.IdleTimeout,
+		MaxRequestBodySize:           1 << 62,
+		StreamRequestBody:            true,
+		DisablePreParseMultipartForm: true,
+		NoDefaultContentType:         true,
+		SecureErrorLogMessage:        true,
+		CloseOnShutdown:              true,
+		LazyRequestTime:              true,
+		Logger:                       silent{},
+	}
+}
+
+// silent keeps the library's own log lines out: they may quote a header.
+type silent struct{}
+
+func (silent) Printf(string, ...any) {}
+
+// Serve answers requests that come in through l until Shutdown, then returns nil.
+func (s *Server) Serve(l net.Listener) error {
+	wrapped := newListener(l, s.config.TransferTimeout)
+	s.mu.Lock()
+	s.listeners = append(s.listeners, wrapped)
+	s.mu.Unlock()
+	err := s.http.Serve(wrapped)
+	if errors.Is(err, io.EOF) || s.draining.Load() {
+		return nil
+	}
+	return err
+}
+
+// Ready tells whether the server takes requests: not before Serve, not once Shutdown began.
+func (s *Server) Ready() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.listeners) > 0 && !s.draining.Load()
+}
+
+// Shutdown stops accepting, lets requests in flight finish, and cuts off those that do not within ctx.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.draining.Store(true)
+	err := s.http.ShutdownWithContext(ctx)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range s.listeners {
+		l.closeConns()
+	}
+	s.removals.Wait()
+	return err
+}
