@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -26,7 +25,7 @@ func newBenchCommand() *cobra.Command {
 		Long: `Puts load on an S3 endpoint and reports rates, latencies and errors.
 
 The keys come from KINTSUGI_ROOT_ACCESS_KEY and KINTSUGI_ROOT_SECRET_KEY, else from
-AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; never from an argument, which every user of
+AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the files that these names with _FILE point to; never from an argument, which every user of
 the machine could read. Without keys requests are anonymous.
 
 The exit code is 1 when a request failed. Ctrl-C ends a run early and shows its figures.`,
@@ -127,22 +126,19 @@ func (f *benchFlags) settle() error {
 	for _, names := range [][2]string{
 		{"KINTSUGI_ROOT_ACCESS_KEY", "KINTSUGI_ROOT_SECRET_KEY"}, {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"},
 	} {
-		if key := os.Getenv(names[0]); key != "" {
-			c.AccessKey, c.SecretKey = key, os.Getenv(names[1])
-			return nil
+		if c.AccessKey, err = envOrFile(os.Getenv, names[0]); err != nil || c.AccessKey == "" {
+			continue
 		}
+		c.SecretKey, err = envOrFile(os.Getenv, names[1])
+		break
 	}
-	return nil
+	return err
 }
 
 func runBench(ctx context.Context, f *benchFlags, stdout io.Writer, stderr io.Writer) error {
 	if err := f.settle(); err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, unix.SIGTERM)
-	defer stop()
-	// The first signal ends the run, a second one the program.
-	context.AfterFunc(ctx, stop)
 	f.config.Progress, f.config.ProgressTTY = stderr, isTerminal(stderr)
 	report, err := bench.Run(ctx, f.config)
 	if report == nil || len(report.Phases) == 0 {
