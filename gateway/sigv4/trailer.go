@@ -15,7 +15,7 @@ func (f *frames) readTrailer() error {
 	found, signature := false, false
 	for {
 		line, err := f.line()
-		if errors.Is(err, io.ErrUnexpectedEOF) && f.r == f.w {
+		if errors.Is(err, io.ErrUnexpectedEOF) && f.r == f.w && f.encoded <= 0 {
 			break // the last empty line is missing
 		}
 		if err != nil {
