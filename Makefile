@@ -1,0 +1,56 @@
+# What a developer does, by name; "make" alone lists it.
+
+GO          ?= go
+DATA        ?= ./data
+FUZZTIME    ?= 10s
+STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
+RACE        ?= -race
+
+.PHONY: help run build test test-clients test-crash check fmt-check vet staticcheck imports bench fuzz clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
+
+run: build ## build, then serve S3 from six drives below ./data
+	@mkdir -p $(DATA)
+	./bin/kintsugi server '$(DATA)/d{1...6}'
+
+build: ## build bin/kintsugi
+	$(GO) build -o bin/kintsugi ./cmd/kintsugi
+
+test: ## everything CI runs: unit and integration tests under the race detector
+	$(GO) test $(RACE) -timeout 15m -p 2 ./...
+
+test-clients: ## aws, rclone, s3cmd, boto3 and SDKs against a real server; FULL=1: Go's whole source, 3 GiB
+	$(GO) test -v -count=1 -timeout 60m -run '^TestClients$$' ./cmd/kintsugi
+
+test-crash: ## kill -9 under load, again and again; FULL=1: 50 times
+	$(GO) test -v -count=1 -timeout 60m -run '^TestCrash' ./cmd/kintsugi
+
+check: fmt-check vet staticcheck imports ## gofmt, vet, staticcheck and who may import whom
+
+fmt-check:
+	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "run gofmt -w on:"; echo "$$unformatted"; exit 1; fi
+
+vet:
+	$(GO) vet ./...
+
+staticcheck:
+	$(GO) run $(STATICCHECK) ./...
+
+imports:
+	$(GO) test -count=1 -run '^TestImportsPointDown$$' ./cmd/kintsugi
+
+bench: ## the benchmarks beside the code
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+fuzz: ## every fuzz target for FUZZTIME (10s)
+	@for package in $$($(GO) list ./...); do \
+		for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz'); do \
+			echo "$$package $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package || exit 1; \
+		done; \
+	done
+
+clean: ## remove what was built; data stays
+	rm -rf bin
