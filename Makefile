@@ -24,8 +24,8 @@ test: ## everything CI runs: unit and integration tests under the race detector
 test-clients: ## aws, rclone, s3cmd, boto3 and SDKs against a real server; FULL=1: Go's whole source, 3 GiB
 	$(GO) test -v -count=1 -timeout 60m -run '^TestClients$$' ./cmd/kintsugi
 
-test-crash: ## kill -9 under load, again and again; FULL=1: 50 times
-	$(GO) test -v -count=1 -timeout 60m -run '^TestCrash' ./cmd/kintsugi
+test-crash: ## kill -9 under load, drives removed and damaged; FULL=1: 50 kills, all pairs of drives
+	$(GO) test -v -count=1 -timeout 60m -run '^Test(KillNine|AnyTwo|RestartWithout|FlippedBytes|OneOfTwo|ADriveComesBack)' ./cmd/kintsugi
 
 check: fmt-check vet staticcheck imports ## gofmt, vet, staticcheck and who may import whom
 
