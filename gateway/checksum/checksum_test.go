@@ -244,6 +244,9 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			return
 		}
+		if e.GivenChecksum() != (crc != "" || trailer != "") {
+			t.Fatal("a checksum that was sent is not expected")
+		}
 		if crc != "" && String(meta.Checksum{Value: e.value}, 0) != crc {
 			t.Fatalf("%q does not come back", crc)
 		}

@@ -11,7 +11,7 @@ import (
 
 // Expected is what a request says of its body.
 type Expected struct {
-	Algorithm meta.ChecksumAlgorithm // to compute; NoChecksum: the client sends none
+	Algorithm meta.ChecksumAlgorithm // to compute; NoChecksum: none is asked for, so S3's default
 	value     []byte                 // nil if it comes as a trailer, or not at all
 	trailer   bool
 	md5       []byte // nil if not sent
@@ -109,7 +109,10 @@ func (e *Expected) Trailer() string {
 }
 
 // Given tells whether the client sends an MD5 or a checksum of the body.
-func (e *Expected) Given() bool { return e.md5 != nil || e.Algorithm != meta.NoChecksum }
+func (e *Expected) Given() bool { return e.md5 != nil || e.GivenChecksum() }
+
+// GivenChecksum tells whether the client sends a checksum of the body, of Algorithm.
+func (e *Expected) GivenChecksum() bool { return e.value != nil || e.trailer }
 
 // Verify compares what was computed with what the client sent. trailer is the value of the
 // trailer named by Trailer.
@@ -117,7 +120,7 @@ func (e *Expected) Verify(got Sum, trailer string) error {
 	if e.md5 != nil && !bytes.Equal(e.md5, got.MD5[:]) {
 		return fail(BadDigest, "The Content-MD5 you specified did not match what we received.")
 	}
-	if e.Algorithm == meta.NoChecksum {
+	if !e.GivenChecksum() {
 		return nil
 	}
 	want := e.value

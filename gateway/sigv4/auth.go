@@ -156,21 +156,6 @@ func (a *Auth) Body(raw io.Reader, contentLength int64) (*Body, error) {
 	return newFramed(a, raw, contentLength), nil
 }
 
-// ContentEncoding returns a Content-Encoding without aws-chunked, which describes
-// the transfer and not the object.
-func ContentEncoding(value string) string {
-	if !strings.Contains(strings.ToLower(value), "aws-chunked") {
-		return value
-	}
-	var kept []string
-	for coding := range strings.SplitSeq(value, ",") {
-		if coding = strings.TrimSpace(coding); coding != "" && !strings.EqualFold(coding, "aws-chunked") {
-			kept = append(kept, coding)
-		}
-	}
-	return strings.Join(kept, ",")
-}
-
 // eof is a body of nothing.
 type eof struct{}
 

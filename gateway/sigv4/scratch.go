@@ -80,10 +80,12 @@ func (s *scratch) load(r *Request) error {
 	return nil
 }
 
-// unique tells whether a header may come only once. User metadata is joined instead.
+// unique tells whether a header may come only once. User metadata and lists, of which
+// some libraries send every item on its own line, are joined instead.
 func unique(name string) bool {
 	return strings.EqualFold(name, "authorization") ||
-		hasPrefixFold(name, amzPrefix) && !hasPrefixFold(name, metaPrefix)
+		hasPrefixFold(name, amzPrefix) && !hasPrefixFold(name, metaPrefix) &&
+			!strings.EqualFold(name, "x-amz-object-attributes") && !strings.EqualFold(name, "x-amz-optional-object-attributes")
 }
 
 func hasPrefixFold(s, prefix string) bool {
