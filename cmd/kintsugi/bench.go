@@ -44,7 +44,8 @@ var benchCommands = []struct {
 	{bench.Put, "Write objects",
 		"Writes objects, each under a new key; with --objects, over and over to so many keys.",
 		"  kintsugi bench put --size 4KiB --concurrency 64 --duration 30s\n" +
-			"  kintsugi bench put --size 10MiB --concurrency 8 --payload signed --server-pid $(pgrep -x kintsugi)"},
+			"  kintsugi bench put --size 10MiB --concurrency 8 --payload signed --server-pid $(pgrep -x kintsugi)\n" +
+			"  kintsugi bench put --size 128KiB --rounds 5 --against http://127.0.0.1:9100"},
 	{bench.Get, "Read objects",
 		"Writes objects, then reads them in random order. With --prepare=false it reads those of an\nearlier run with the same size, bucket and prefix.",
 		"  kintsugi bench get --size 4KiB --concurrency 16 --verify\n" +
@@ -65,6 +66,8 @@ type benchFlags struct {
 	mix     string
 	prepare bool
 	json    bool
+	rounds  int
+	against bench.Target // a second endpoint, when it has an address
 }
 
 func newBenchOperation(operation bench.Operation, short, long, example string) *cobra.Command {
@@ -90,6 +93,9 @@ func newBenchOperation(operation bench.Operation, short, long, example string) *
 	flags.BoolVar(&c.Cleanup, "cleanup", false, "delete the objects below the prefix afterwards")
 	flags.BoolVar(&c.Insecure, "insecure", false, "accept any TLS certificate")
 	flags.IntVar(&c.ServerPID, "server-pid", 0, "process on this machine whose CPU time per request and memory are reported")
+	flags.IntVar(&f.rounds, "rounds", 1, "repeat so often and report medians")
+	flags.StringVar(&f.against.Endpoint, "against", "", "URL of a second S3 service to compare with, in turn with the first; its keys come from\nKINTSUGI_AGAINST_ACCESS_KEY and KINTSUGI_AGAINST_SECRET_KEY, else they are the same")
+	flags.IntVar(&f.against.ServerPID, "against-pid", 0, "process of the second service")
 	flags.BoolVar(&f.json, "json", false, "print the report as JSON")
 	if operation != bench.List {
 		flags.StringVar(&f.size, "size", "4KiB", "size of every object")
@@ -123,16 +129,55 @@ func (f *benchFlags) settle() error {
 	}
 	c.Payload = bench.Payload(f.payload)
 	c.Reuse = c.Operation != bench.Put && !f.prepare
-	for _, names := range [][2]string{
-		{"KINTSUGI_ROOT_ACCESS_KEY", "KINTSUGI_ROOT_SECRET_KEY"}, {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"},
-	} {
-		if c.AccessKey, err = envOrFile(os.Getenv, names[0]); err != nil || c.AccessKey == "" {
-			continue
-		}
-		c.SecretKey, err = envOrFile(os.Getenv, names[1])
-		break
+	c.AccessKey, c.SecretKey, err = benchKeys("KINTSUGI_ROOT_", "ACCESS_KEY", "SECRET_KEY")
+	if err == nil && c.AccessKey == "" {
+		c.AccessKey, c.SecretKey, err = benchKeys("AWS_", "ACCESS_KEY_ID", "SECRET_ACCESS_KEY")
+	}
+	if err != nil {
+		return err
+	}
+	f.against.AccessKey, f.against.SecretKey, err = benchKeys("KINTSUGI_AGAINST_", "ACCESS_KEY", "SECRET_KEY")
+	if f.against.AccessKey == "" {
+		f.against.AccessKey, f.against.SecretKey = c.AccessKey, c.SecretKey
 	}
 	return err
+}
+
+// benchKeys reads a pair of keys from the environment.
+func benchKeys(prefix, accessName, secretName string) (accessKey, secretKey string, err error) {
+	if accessKey, err = envOrFile(os.Getenv, prefix+accessName); err != nil {
+		return "", "", err
+	}
+	secretKey, err = envOrFile(os.Getenv, prefix+secretName)
+	return accessKey, secretKey, err
+}
+
+// benchResult is a report or a comparison.
+type benchResult interface {
+	WriteTable(io.Writer) error
+	WriteJSON(io.Writer) error
+	Errors() int
+}
+
+// run returns nil for the result when nothing was measured.
+func (f *benchFlags) run(ctx context.Context) (benchResult, error) {
+	c := f.config
+	if f.rounds <= 1 && f.against.Endpoint == "" {
+		report, err := bench.Run(ctx, c)
+		if report == nil || len(report.Phases) == 0 {
+			return nil, err
+		}
+		return report, err
+	}
+	targets := []bench.Target{{Endpoint: c.Endpoint, AccessKey: c.AccessKey, SecretKey: c.SecretKey, ServerPID: c.ServerPID}}
+	if f.against.Endpoint != "" {
+		targets = append(targets, f.against)
+	}
+	result, err := bench.Compare(ctx, c, targets, max(f.rounds, 1))
+	if len(result.Medians) == 0 {
+		return nil, err
+	}
+	return result, err
 }
 
 func runBench(ctx context.Context, f *benchFlags, stdout io.Writer, stderr io.Writer) error {
@@ -140,16 +185,16 @@ func runBench(ctx context.Context, f *benchFlags, stdout io.Writer, stderr io.Wr
 		return err
 	}
 	f.config.Progress, f.config.ProgressTTY = stderr, isTerminal(stderr)
-	report, err := bench.Run(ctx, f.config)
-	if report == nil || len(report.Phases) == 0 {
+	result, err := f.run(ctx)
+	if result == nil {
 		return err
 	}
-	write := report.WriteTable
+	write := result.WriteTable
 	if f.json {
-		write = report.WriteJSON
+		write = result.WriteJSON
 	}
 	err = errors.Join(err, write(stdout))
-	if n := report.Errors(); n > 0 {
+	if n := result.Errors(); n > 0 {
 		err = errors.Join(err, fmt.Errorf("%w: %d", errBenchFailed, n))
 	}
 	return err
