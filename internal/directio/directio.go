@@ -87,3 +87,17 @@ func retry(call func() error) error {
 		}
 	}
 }
+
+// OpenIn is OpenFile for a name in root: it stays in that directory even when
+// another one has taken the path's place.
+func OpenIn(root *os.Root, name string, flag int, perm os.FileMode) (f *os.File, direct bool, err error) {
+	f, err = root.OpenFile(name, flag|unix.O_DIRECT, perm)
+	if err == nil {
+		return f, true, nil
+	}
+	if !errors.Is(err, unix.EINVAL) {
+		return nil, false, err
+	}
+	f, err = root.OpenFile(name, flag, perm)
+	return f, false, err
+}
