@@ -1,0 +1,175 @@
+package raftgroup
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
+)
+
+// A follower that needs entries which the leader has dropped gets a MsgSnap. It carries no state: the follower
+// streams that from the leader into its machine first, and only then shows raft the message, with the position that
+// the stream had. A crash in between leaves the state ahead of the log, which Open sets right; a
+// crash within the restore leaves a state without position, which has to be thrown away unless it was new.
+
+// snapshotTicks is how long the leader waits for word of a snapshot before it offers another.
+const snapshotTicks = 50
+
+// restore is a snapshot to be fetched by the committer.
+type restore struct {
+	message *raftpb.Message
+	done    func(at Position, err error)
+}
+
+// snapshotMetadata is what raft sends to a follower that is too far behind. A leader offers none before it has executed an
+// entry of its own term: changes of members behind the snapshot are then all of this term or later (see ForceMembers).
+func (g *group) snapshotMetadata() (*raftpb.Snapshot, error) {
+	g.mu.Lock()
+	at := g.position
+	g.mu.Unlock()
+	if at.Index == 0 || at.Index < g.log.start || g.leadFirst == 0 || at.Index < g.leadFirst || at.Members == nil {
+		return nil, raft.ErrSnapshotTemporarilyUnavailable
+	}
+	return &raftpb.Snapshot{Metadata: &raftpb.SnapshotMetadata{
+		Index: new(at.Index), Term: new(at.Term), ConfState: at.Members,
+	}}, nil
+}
+
+// PinSnapshot implements Receiver.
+func (h *Host) PinSnapshot(group uint32) (Snapshot, error) {
+	if _, err := h.group(group); err != nil {
+		return nil, err
+	}
+	select {
+	case <-h.stopping:
+		return nil, ErrStopped
+	default:
+	}
+	return h.cfg.Machine.Snapshot(group)
+}
+
+// receiveSnapshot has the committer fetch the state that m offers. One at a time: raft repeats the offer.
+func (g *group) receiveSnapshot(m *raftpb.Message) {
+	if g.restoring || m.GetTerm() < g.log.hard.GetTerm() {
+		return
+	}
+	g.restoring = true
+	r := &restore{message: m}
+	r.done = func(at Position, err error) {
+		g.host.inbox.put(func(w *work) error {
+			w.calls = append(w.calls, func() { g.restored(m, at, err) })
+			return nil
+		})
+	}
+	g.host.loop.items = append(g.host.loop.items, committed{group: g, restore: r})
+	g.host.committer.push(g.host.loop.items)
+	clear(g.host.loop.items)
+	g.host.loop.items = g.host.loop.items[:0]
+}
+
+// restored shows raft the snapshot that the state now holds, and tells the leader how it went.
+func (g *group) restored(m *raftpb.Message, at Position, err error) {
+	g.restoring = false
+	g.touch()
+	if err != nil {
+		g.host.cfg.Logger.Warn("snapshot not restored", slog.Int("group", int(g.id)), slog.Any("error", err))
+	} else {
+		g.node.Step(&raftpb.Message{
+			Type: raftpb.MsgSnap.Enum(), To: new(m.GetTo()), From: new(m.GetFrom()), Term: new(m.GetTerm()),
+			Snapshot: &raftpb.Snapshot{Metadata: &raftpb.SnapshotMetadata{
+				Index: new(at.Index), Term: new(at.Term), ConfState: raftpb.EnsureConfState(at.Members),
+			}},
+		})
+	}
+	g.host.queue(m.GetFrom(), Envelope{g.id, &raftpb.Message{
+		Type: raftpb.MsgSnapStatus.Enum(), To: new(m.GetFrom()), From: new(g.host.cfg.ID), Reject: new(err != nil),
+	}})
+	g.host.flush()
+}
+
+// reportSnapshot takes the word of a follower on a snapshot.
+func (g *group) reportSnapshot(from uint64, failed bool) {
+	delete(g.sent, from)
+	status := raft.SnapshotFinish
+	if failed {
+		status = raft.SnapshotFailure
+	}
+	g.node.ReportSnapshot(from, status)
+}
+
+// installed takes over the members of a snapshot that raft accepted.
+func (g *group) installed(meta *raftpb.SnapshotMetadata) {
+	g.log.state = meta.GetConfState()
+	g.handed = max(g.handed, meta.GetIndex())
+	g.announce = false
+	g.membersChanged()
+}
+
+// runRestore fetches a snapshot in the committer. It returns an error only if the host cannot go on.
+func (h *Host) runRestore(g *group, r *restore) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	unwatch := h.cancelWhenStopping(cancel)
+	defer unwatch()
+	at, begun, err := h.fetch(ctx, g, r.message)
+	if err != nil && begun && g.applied.Load() > 0 {
+		return fmt.Errorf("group %d: state half restored: %w: %w", g.id, ErrDamaged, err)
+	}
+	r.done(at, err)
+	return nil
+}
+
+// cancelWhenStopping calls cancel when the host stops, until the returned function is called.
+func (h *Host) cancelWhenStopping(cancel func()) func() {
+	over := make(chan struct{})
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		select {
+		case <-h.stopping:
+			cancel()
+		case <-over:
+		}
+	}()
+	return func() { close(over); <-ended }
+}
+
+// fetch streams the state of g from the sender of m into the machine, unless the state is already there. begun
+// tells whether the old state was given up.
+func (h *Host) fetch(ctx context.Context, g *group, m *raftpb.Message) (at Position, begun bool, err error) {
+	s, err := h.cfg.Transport.OpenSnapshot(ctx, h.cfg.ID, m.GetFrom(), g.id)
+	if err != nil {
+		return Position{}, false, fmt.Errorf("open snapshot: %w", err)
+	}
+	defer s.Close()
+	at = s.Position()
+	if offered := m.GetSnapshot().GetMetadata().GetIndex(); at.Index < offered {
+		return at, false, fmt.Errorf("snapshot at %d, offered at %d", at.Index, offered)
+	}
+	if at.Index <= g.applied.Load() {
+		return h.present(g), false, nil
+	}
+	if err := h.cfg.Machine.Restore(g.id, at, s); err != nil {
+		return at, true, fmt.Errorf("restore snapshot: %w", err)
+	}
+	h.committer.dirty = true
+	g.mu.Lock()
+	g.position = at
+	g.mu.Unlock()
+	g.applied.Store(at.Index)
+	if err := h.committer.syncMachine(); err != nil {
+		return at, true, err
+	}
+	g.waiters.reached(at.Index)
+	h.metrics.snapshots.Inc()
+	return at, true, nil
+}
+
+// present returns the position of the state.
+func (h *Host) present(g *group) Position {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.position
+}
