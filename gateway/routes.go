@@ -51,21 +51,21 @@ var routes = []route{
 
 	{method: get, level: objectLevel, name: "GetObject", handle: (*request).getObject},
 	{method: head, level: objectLevel, name: "HeadObject", handle: (*request).getObject},
-	{method: put, level: objectLevel, sub: "uploadId", header: "x-amz-copy-source", name: "UploadPartCopy", handle: (*request).notImplemented},
-	{method: put, level: objectLevel, sub: "uploadId", name: "UploadPart", handle: (*request).notImplemented},
-	{method: put, level: objectLevel, header: "x-amz-copy-source", name: "CopyObject", handle: (*request).notImplemented},
+	{method: put, level: objectLevel, sub: "uploadId", header: "x-amz-copy-source", name: "UploadPartCopy", handle: (*request).uploadPartCopy},
+	{method: put, level: objectLevel, sub: "uploadId", name: "UploadPart", body: true, check: (*request).checkPart, handle: (*request).uploadPart},
+	{method: put, level: objectLevel, header: "x-amz-copy-source", name: "CopyObject", handle: (*request).copyObject},
 	{method: put, level: objectLevel, name: "PutObject", body: true, check: (*request).checkPut, handle: (*request).putObject},
 	{method: del, level: objectLevel, name: "DeleteObject", handle: (*request).deleteObject},
 	{method: get, level: objectLevel, sub: "tagging", name: "GetObjectTagging", handle: (*request).getTags},
 	{method: put, level: objectLevel, sub: "tagging", name: "PutObjectTagging", body: true, handle: (*request).putTags},
 	{method: del, level: objectLevel, sub: "tagging", name: "DeleteObjectTagging", handle: (*request).deleteTags},
-	{method: get, level: objectLevel, sub: "attributes", name: "GetObjectAttributes", handle: (*request).notImplemented},
+	{method: get, level: objectLevel, sub: "attributes", name: "GetObjectAttributes", handle: (*request).getAttributes},
 
-	{method: post, level: objectLevel, sub: "uploads", name: "CreateMultipartUpload", handle: (*request).notImplemented},
-	{method: post, level: objectLevel, sub: "uploadId", name: "CompleteMultipartUpload", handle: (*request).notImplemented},
-	{method: del, level: objectLevel, sub: "uploadId", name: "AbortMultipartUpload", handle: (*request).notImplemented},
-	{method: get, level: objectLevel, sub: "uploadId", name: "ListParts", handle: (*request).notImplemented},
-	{method: get, level: bucketLevel, sub: "uploads", name: "ListMultipartUploads", handle: (*request).notImplemented},
+	{method: post, level: objectLevel, sub: "uploads", name: "CreateMultipartUpload", handle: (*request).createUpload},
+	{method: post, level: objectLevel, sub: "uploadId", name: "CompleteMultipartUpload", body: true, handle: (*request).completeUpload},
+	{method: del, level: objectLevel, sub: "uploadId", name: "AbortMultipartUpload", handle: (*request).abortUpload},
+	{method: get, level: objectLevel, sub: "uploadId", name: "ListParts", handle: (*request).listParts},
+	{method: get, level: bucketLevel, sub: "uploads", name: "ListMultipartUploads", handle: (*request).listUploads},
 
 	// What a bucket or an object never has here is reported as not configured, as S3 does.
 	{method: get, level: bucketLevel, sub: "policy", name: "GetBucketPolicy", handle: (*request).getUnset},
@@ -180,5 +180,3 @@ func (r *request) checkForeign() error {
 	}
 	return nil
 }
-
-func (r *request) notImplemented() error { return errNotImplemented }
