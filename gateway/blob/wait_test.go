@@ -1,0 +1,16 @@
+package blob_test
+
+import (
+	"testing"
+	"time"
+)
+
+// eventually polls until ok holds.
+func eventually(t *testing.T, ok func() bool, what string) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not in time: %s", what)
+		}
+	}
+}
