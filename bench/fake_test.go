@@ -25,6 +25,7 @@ type fakeS3 struct {
 
 	corrupt    bool   // flip a byte of every GET
 	failWith   int    // status of every PUT of an object, when set
+	failTimes  int    // so many PUTs fail, then none
 	omitKey    string // left out of listings
 	closeConns bool   // end the connection after every answer
 }
@@ -67,6 +68,11 @@ func (f *fakeS3) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (f *fakeS3) object(w http.ResponseWriter, r *http.Request, name string, body []byte) {
 	switch r.Method {
 	case "PUT":
+		if f.failTimes > 0 {
+			f.failTimes--
+			fail(w, 503, "SlowDown")
+			return
+		}
 		if f.failWith != 0 {
 			fail(w, f.failWith, "SlowDown")
 			return

@@ -90,14 +90,22 @@ func (r *run) phases(ctx context.Context) error {
 	}
 }
 
+// prepare writes the objects. Its figures are reported only if requests failed that were
+// then tried again: a run must not hide them.
 func (r *run) prepare(ctx context.Context, s step) error {
-	r.load(ctx, progress{name: "prepare", total: r.config.Objects}, s)
-	written := 0
+	took := r.load(ctx, progress{name: "prepare", total: r.config.Objects}, s)
+	p := Phase{Name: "prepare", Seconds: took.Seconds()}
+	written, failed := 0, 0
 	for _, n := range gather(r.recorders()) {
-		written += int(n.latency.total)
-		if written < r.config.Objects && ctx.Err() == nil && len(n.errors) > 0 {
-			return fmt.Errorf("%w: %d of %d: %s", ErrPrepare, written, r.config.Objects, n.errors[0].First)
-		}
+		p.Rows = append(p.Rows, newRow(n, took))
+		written, failed = written+int(n.latency.total), failed+n.failed()
+	}
+	if failed == 0 || ctx.Err() != nil {
+		return nil
+	}
+	r.report.Phases = append(r.report.Phases, p)
+	if written < r.config.Objects {
+		return fmt.Errorf("%w: %d of %d: %s", ErrPrepare, written, r.config.Objects, p.Rows[0].ErrorKinds[0].First)
 	}
 	return nil
 }

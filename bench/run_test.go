@@ -121,6 +121,15 @@ func TestRunReportsServerErrors(t *testing.T) {
 	}
 }
 
+func TestRunReportsErrorsOfPreparation(t *testing.T) {
+	fake, endpoint := startFake(t)
+	fake.failTimes = 3
+	report := mustRun(t, short(endpoint, Get))
+	if len(report.Phases) != 2 || report.Phases[0].Name != "prepare" || report.Errors() != 3 {
+		t.Errorf("got %d errors in %+v", report.Errors(), report.Phases)
+	}
+}
+
 func TestRunWithoutKeepAlive(t *testing.T) {
 	fake, endpoint := startFake(t)
 	fake.closeConns = true
