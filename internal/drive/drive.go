@@ -21,6 +21,9 @@ const (
 	lockName     = "kintsugi.lock"
 )
 
+// IdentityPath is the file whose absence means that the drive is not there.
+func IdentityPath(dir string) string { return filepath.Join(dir, identityName) }
+
 // State is what Probe found at a path.
 type State int
 
@@ -31,6 +34,10 @@ const (
 	Member               // a drive with a readable identity
 	Damaged              // a drive whose identity cannot be read
 )
+
+func (s State) String() string {
+	return [...]string{"missing", "empty", "birth", "member", "damaged"}[s]
+}
 
 // Errors that forbid to touch a directory; they come wrapped with its path and what to do.
 var (
@@ -160,4 +167,12 @@ func writeIdentity(dir, name string, id Identity) error {
 		return fmt.Errorf("drive %s: %w", dir, err)
 	}
 	return nil
+}
+
+// Forget removes a directory that holds nothing but what this package left there.
+func Forget(dir string) error {
+	if err := os.Remove(filepath.Join(dir, lockName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return os.Remove(dir)
 }

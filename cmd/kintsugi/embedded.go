@@ -1,0 +1,271 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"kintsugi/gateway"
+	"kintsugi/gateway/blob"
+	"kintsugi/internal/drive"
+	"kintsugi/meta"
+	"kintsugi/meta/replica"
+	"kintsugi/placement"
+	"kintsugi/storagenode/shardstore"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// embedded is the whole store in one process: drives, metadata replicas,
+// reconcilers and the S3 front, which reach each other without a socket.
+type embedded struct {
+	cfg     serverConfig
+	log     *slog.Logger
+	metrics *prometheus.Registry
+	view    *view
+
+	baysMu sync.Mutex // guards the bays once the monitor runs
+	bays   []*bay
+
+	replicas *replica.Set
+	meta     *meta.Client
+	blobs    *blob.Store
+	front    *gateway.Server
+	repair   *repair
+
+	credentials    credentials
+	credentialsNew bool // made at this start: the only time that the secret is shown
+
+	goneSince map[placement.DriveID]time.Time // owned by the monitor
+	proposing sync.Mutex                      // held by who changes the cluster map
+}
+
+// metaTimeout bounds a metadata call of the server's own.
+const metaTimeout = 20 * time.Second
+
+// openEmbedded opens, or bears, the cluster of the configured directories. It
+// touches none of them if one must not be opened.
+func openEmbedded(ctx context.Context, cfg serverConfig, log *slog.Logger) (*embedded, error) {
+	e := &embedded{
+		cfg: cfg, log: log, metrics: newMetrics(), view: newView(),
+		goneSince: map[placement.DriveID]time.Time{},
+	}
+	for _, dir := range cfg.dirs {
+		e.bays = append(e.bays, &bay{dir: dir})
+	}
+	found := probeAll(cfg.dirs)
+	cluster, fresh, err := judge(found)
+	if err != nil {
+		return nil, err
+	}
+	if fresh {
+		err = e.birth(ctx)
+	} else {
+		err = e.resume(ctx, cluster, found)
+	}
+	if err == nil {
+		err = e.startFront()
+	}
+	if err != nil {
+		e.closeParts()
+		return nil, err
+	}
+	return e, nil
+}
+
+// resume starts the drives that are there; the monitor waits for the others.
+func (e *embedded) resume(ctx context.Context, cluster drive.ID, found []probed) error {
+	var opening sync.WaitGroup
+	failed := make([]error, len(e.bays))
+	for i, p := range found {
+		if p.state != drive.Member && p.state != drive.Birth {
+			e.log.Warn("drive is not there", "drive", p.dir, "state", p.state.String(), "error", p.err)
+			continue
+		}
+		opening.Go(func() {
+			e.bays[i].id = p.id
+			if failed[i] = e.complete(p); failed[i] == nil {
+				failed[i] = e.openBay(e.bays[i], p.id)
+			}
+		})
+	}
+	opening.Wait()
+	var drives []replica.Drive
+	var groups int
+	for i, b := range e.bays {
+		if errors.Is(failed[i], drive.ErrInUse) {
+			return failed[i]
+		}
+		if failed[i] != nil {
+			e.log.Warn("drive cannot be opened", "drive", b.dir, "error", failed[i])
+			continue
+		}
+		if b.isOpen() {
+			drives = append(drives, b.replicaDrive())
+			groups = b.id.Groups
+		}
+	}
+	if len(drives) == 0 {
+		return fmt.Errorf("none of the %d drives can be opened: %w", len(e.bays), errors.Join(failed...))
+	}
+	var err error
+	if e.replicas, err = replica.Open(e.replicaConfig(groups, 0), drives); err != nil {
+		return err
+	}
+	e.startMeta()
+	if err := e.loadMap(ctx, cluster); err != nil {
+		return err
+	}
+	return e.findCredentials()
+}
+
+// complete ends a birth that other drives ended already, and mends the identity's copies.
+func (e *embedded) complete(p probed) error {
+	if p.state == drive.Birth {
+		return drive.Commit(p.dir, p.id)
+	}
+	if err := drive.Mend(p.dir, p.id); err != nil {
+		e.log.Warn("drive identity cannot be mended", "drive", p.dir, "error", err)
+	}
+	return nil
+}
+
+// loadMap waits for the metadata: more than m drives may be missing, and come.
+func (e *embedded) loadMap(ctx context.Context, cluster drive.ID) error {
+	for {
+		m, err := e.tryLoadMap(ctx)
+		if err == nil && m.Cluster != placement.ClusterID(cluster) {
+			return fmt.Errorf("the metadata is of cluster %s, the drives are of %s", m.Cluster, placement.ClusterID(cluster))
+		}
+		if err == nil {
+			e.view.setMap(m)
+			e.replicas.SetWant(wantReplicas(m))
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		e.log.Error("waiting for the metadata: give lost drives back, or start with all directories", "error", err)
+		e.watchBays()
+	}
+}
+
+func (e *embedded) tryLoadMap(ctx context.Context) (*placement.Map, error) {
+	ctx, cancel := context.WithTimeout(ctx, metaTimeout)
+	defer cancel()
+	return e.meta.ClusterMap(ctx)
+}
+
+// findCredentials reads what the first start kept, and mends lost copies.
+func (e *embedded) findCredentials() error {
+	if e.cfg.credentials != nil {
+		e.credentials = *e.cfg.credentials
+		return nil
+	}
+	var open []string
+	for _, b := range e.bays {
+		if b.isOpen() {
+			open = append(open, b.dir)
+		}
+	}
+	found, err := loadCredentials(open)
+	switch {
+	case errors.Is(err, fs.ErrNotExist): // so far they came from the environment
+		found, e.credentialsNew = newCredentials(), true
+	case err != nil:
+		return fmt.Errorf("%w: set KINTSUGI_ROOT_ACCESS_KEY and KINTSUGI_ROOT_SECRET_KEY", err)
+	}
+	e.credentials = found
+	for _, dir := range open {
+		e.keepCredentials(dir)
+	}
+	return nil
+}
+
+// keepCredentials makes sure that the drive at dir has them.
+func (e *embedded) keepCredentials(dir string) {
+	if e.cfg.credentials != nil {
+		return
+	}
+	if _, err := loadCredentials([]string{dir}); err == nil {
+		return
+	}
+	if err := e.credentials.save(dir); err != nil {
+		e.log.Warn("credentials cannot be kept", "drive", dir, "error", err)
+	}
+}
+
+func (e *embedded) replicaConfig(groups, want int) replica.Config {
+	return replica.Config{Groups: groups, Want: want, Logger: e.log}
+}
+
+// startMeta makes the metadata client of the replicas.
+func (e *embedded) startMeta() { e.meta = meta.NewClient(e.replicas) }
+
+// openBay opens the drive id in b and shows it to the data path.
+func (e *embedded) openBay(b *bay, id drive.Identity) error {
+	err := b.open(id, shardstore.Config{
+		Drive:       placement.DriveID(id.Drive),
+		SegmentSize: segmentSize(b.dir),
+		Logger:      e.log.With("drive", b.dir),
+	})
+	if err == nil {
+		e.view.setStore(b.driveID(), b.store)
+	}
+	return err
+}
+
+// startFront makes the data path and the S3 front on top of it.
+func (e *embedded) startFront() (err error) {
+	e.blobs, err = blob.New(blob.Config{Hint: e.hint, Logger: e.log, Registerer: e.metrics}, e.view)
+	if err != nil {
+		return err
+	}
+	e.repair = newRepair(e)
+	e.front, err = gateway.New(gateway.Config{
+		Meta: e.meta, Blobs: e.blobs, Keys: e.credentials,
+		Region: e.cfg.region, Domains: e.cfg.domains,
+		Logger: e.log, Registerer: e.metrics,
+	})
+	return err
+}
+
+// close ends everything in the order of dependence.
+func (e *embedded) close() error {
+	var errs []error
+	if e.repair != nil {
+		e.repair.stopAll()
+	}
+	if e.blobs != nil {
+		errs = append(errs, e.blobs.Close())
+	}
+	if e.replicas != nil {
+		errs = append(errs, e.replicas.Close())
+	}
+	for _, b := range e.bays {
+		errs = append(errs, b.close())
+	}
+	return errors.Join(errs...)
+}
+
+// closeParts ends what a failed start began.
+func (e *embedded) closeParts() {
+	if err := e.close(); err != nil {
+		e.log.Warn("closing after a failed start", "error", err)
+	}
+	e.replicas, e.blobs, e.repair = nil, nil, nil
+}
+
+// bayOf returns the bay whose open drive has this id, or nil.
+func (e *embedded) bayOf(id placement.DriveID) *bay {
+	i := slices.IndexFunc(e.bays, func(b *bay) bool { return b.isOpen() && b.driveID() == id })
+	if i < 0 {
+		return nil
+	}
+	return e.bays[i]
+}

@@ -1,0 +1,198 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"time"
+
+	"kintsugi/internal/drive"
+	"kintsugi/placement"
+)
+
+// monitorInterval is how often the bays are looked at.
+const monitorInterval = 500 * time.Millisecond
+
+// monitor notices drives that go, come back or are replaced, and keeps the
+// cluster map true, until ctx ends.
+func (e *embedded) monitor(ctx context.Context) {
+	ticker := time.NewTicker(monitorInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			e.watchBays()
+			e.mendMap(ctx)
+			e.repair.follow()
+		}
+	}
+}
+
+// watchBays closes the drives that failed and opens those that came.
+func (e *embedded) watchBays() {
+	e.baysMu.Lock()
+	defer e.baysMu.Unlock()
+	for _, b := range e.bays {
+		if b.isOpen() {
+			if cause := b.trouble(); cause != nil {
+				e.eject(b, cause)
+			}
+			continue
+		}
+		e.tryBay(b)
+	}
+}
+
+// eject ends the use of the drive in b.
+func (e *embedded) eject(b *bay, cause error) {
+	e.log.Warn("drive is lost", "drive", b.dir, "error", cause)
+	e.view.dropStore(b.driveID())
+	e.replicas.RemoveDrive(b.replicaDrive())
+	if e.repair != nil {
+		e.repair.stop(b.driveID())
+	}
+	if now := inodeOf(b.dir); now == b.inode {
+		b.condemned = now // it failed while it was there
+	}
+	if err := b.close(); err != nil {
+		e.log.Info("closing the lost drive", "drive", b.dir, "error", err)
+	}
+}
+
+// tryBay opens the drive that came into an empty bay, if one did.
+func (e *embedded) tryBay(b *bay) {
+	inode := inodeOf(b.dir)
+	if inode == 0 || inode == b.condemned {
+		return
+	}
+	state, id, err := drive.Probe(b.dir)
+	switch {
+	case err != nil:
+		e.condemn(b, inode, err)
+	case state == drive.Member:
+		e.readmit(b, id)
+	case state == drive.Empty, state == drive.Birth:
+		e.welcome(b)
+	}
+}
+
+// condemn leaves what is in the bay alone until it is replaced.
+func (e *embedded) condemn(b *bay, inode uint64, cause error) {
+	e.log.Warn("drive cannot be used: mend or replace the directory", "drive", b.dir, "error", cause)
+	b.condemned = inode
+}
+
+// readmit opens a drive that comes back, or comes from another bay.
+func (e *embedded) readmit(b *bay, id drive.Identity) {
+	inode := inodeOf(b.dir)
+	m := e.view.Map()
+	switch {
+	case m != nil && m.Cluster != placement.ClusterID(id.Cluster):
+		e.condemn(b, inode, errForeign)
+		return
+	case e.bayOf(placement.DriveID(id.Drive)) != nil:
+		e.condemn(b, inode, errTwice)
+		return
+	}
+	if err := e.openBay(b, id); err != nil {
+		e.condemn(b, inode, err)
+		return
+	}
+	e.log.Info("drive is back", "drive", b.dir)
+	e.replicas.AddDrive(b.replicaDrive())
+}
+
+// welcome makes a drive of the empty directory in b. Its shards and its
+// metadata replica come from the others.
+func (e *embedded) welcome(b *bay) {
+	inode := inodeOf(b.dir)
+	m := e.view.Map()
+	if m == nil {
+		return // the metadata is not there yet: nothing to join
+	}
+	id := drive.Identity{
+		Cluster: drive.ID(m.Cluster), Created: time.Now().UTC().Truncate(time.Second),
+		Partitions: m.Partitions, Groups: e.replicas.Groups(),
+	}
+	rand.Read(id.Drive[:]) // never fails
+	err := prepare(b, id)
+	if err == nil {
+		err = drive.Commit(b.dir, id)
+	}
+	if err == nil {
+		err = e.openBay(b, id)
+	}
+	if err != nil {
+		e.condemn(b, inode, err)
+		return
+	}
+	e.keepCredentials(b.dir)
+	e.log.Info("an empty directory became a drive", "drive", b.dir, "id", b.driveID().String())
+	e.replicas.AddDrive(b.replicaDrive())
+}
+
+// mendMap proposes what the map should learn from the bays.
+func (e *embedded) mendMap(ctx context.Context) {
+	e.changeMap(ctx, func(m *placement.Map) (*placement.Map, error) {
+		changes := nextChanges(m, e.presence(m), time.Now(), e.cfg.outAfter)
+		if len(changes) == 0 {
+			return m, nil
+		}
+		return m.With(changes...)
+	})
+}
+
+// completeTransitions closes transitions whose new homes are complete.
+func (e *embedded) completeTransitions(ctx context.Context, partitions []uint32) {
+	e.changeMap(ctx, func(m *placement.Map) (*placement.Map, error) { return m.Complete(partitions), nil })
+}
+
+// changeMap commits what edit makes of the newest map and publishes it.
+func (e *embedded) changeMap(ctx context.Context, edit func(*placement.Map) (*placement.Map, error)) {
+	e.proposing.Lock()
+	defer e.proposing.Unlock()
+	m := e.view.Map()
+	next, err := edit(m)
+	if err != nil {
+		e.log.Error("the cluster map cannot be changed", "error", err)
+		return
+	}
+	if next == m {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, metaTimeout)
+	defer cancel()
+	if err := e.meta.SetClusterMap(ctx, next); err != nil {
+		e.log.Warn("the new cluster map is not committed yet", "epoch", next.Epoch, "error", err)
+		if stored, err := e.meta.ClusterMap(ctx); err == nil {
+			e.view.setMap(stored)
+		}
+		return
+	}
+	e.view.setMap(next)
+	e.log.Info("cluster map changed", "epoch", next.Epoch, "drives", len(next.Drives), "partitionsMoving", len(next.Open()))
+}
+
+// presence compares the bays with the map.
+func (e *embedded) presence(m *placement.Map) presence {
+	e.baysMu.Lock()
+	defer e.baysMu.Unlock()
+	p := presence{open: map[placement.DriveID]bool{}, gone: e.goneSince}
+	for _, b := range e.bays {
+		if !b.isOpen() {
+			continue
+		}
+		p.open[b.driveID()] = true
+		delete(e.goneSince, b.driveID())
+		if _, known := m.Drive(b.driveID()); !known {
+			p.newest = append(p.newest, b.driveID())
+		}
+	}
+	for _, d := range m.Drives {
+		if !p.open[d.ID] && e.goneSince[d.ID].IsZero() {
+			e.goneSince[d.ID] = time.Now()
+		}
+	}
+	return p
+}

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+
+	"kintsugi/gateway/blob"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// serve answers requests until ctx ends, then lets those under way finish.
+func (e *embedded) serve(ctx context.Context, ports listeners) error {
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var running sync.WaitGroup
+	running.Go(func() { e.monitor(background) })
+	running.Go(func() { e.removeGarbage(background) })
+	defer running.Wait()
+	defer stop()
+
+	admin := &http.Server{Handler: e.adminHandler(), ReadHeaderTimeout: adminTimeout, MaxHeaderBytes: 16 << 10}
+	rpc := &http.Server{Handler: http.HandlerFunc(refuse), ReadHeaderTimeout: adminTimeout, MaxHeaderBytes: 16 << 10}
+	serving, ctx := errgroup.WithContext(ctx)
+	serving.Go(func() error { return served("S3", e.front.Serve(ports.s3)) })
+	serving.Go(func() error { return served("admin", admin.Serve(ports.admin)) })
+	serving.Go(func() error { return served("internal", rpc.Serve(ports.rpc)) })
+	serving.Go(func() error {
+		<-ctx.Done()
+		e.log.Info("stopping: new requests are refused, those under way may finish", "grace", e.cfg.grace)
+		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.cfg.grace)
+		defer cancel()
+		return errors.Join(e.front.Shutdown(drain), admin.Close(), rpc.Close())
+	})
+	return serving.Wait()
+}
+
+// served says which listener ended, if it did not end as it was told.
+func served(name string, err error) error {
+	if err == nil || errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return fmt.Errorf("%s listener: %w", name, err)
+}
+
+// refuse answers strangers on the internal port: in one process nobody calls there.
+func refuse(w http.ResponseWriter, _ *http.Request) {
+	http.Error(w, "this node takes no calls from others", http.StatusForbidden)
+}
+
+// removeGarbage removes what was deleted and what crashed uploads left, until ctx ends.
+func (e *embedded) removeGarbage(ctx context.Context) {
+	var workers sync.WaitGroup
+	workers.Go(func() { e.blobs.CollectGarbage(ctx, e.meta) })
+	workers.Go(func() { e.blobs.SweepOrphans(ctx, e.meta, e.sweepable) })
+	workers.Wait()
+}
+
+// sweepable returns the open drives, for the orphan sweep.
+func (e *embedded) sweepable() []blob.SweepDrive {
+	var drives []blob.SweepDrive
+	for _, store := range e.view.current.Load().stores {
+		drives = append(drives, store)
+	}
+	return drives
+}
