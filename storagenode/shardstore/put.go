@@ -66,14 +66,19 @@ func (s *Store) putPacked(ctx context.Context, w *write, payload []byte) error {
 	if err != nil {
 		return err
 	}
-	from := payloadOffset(int64(len(payload)))
-	clear(rec[headerSize:from])
-	putSums(rec[headerSize:], w.ID, payload)
-	n := copy(rec[from:], payload)
-	clear(rec[int(from)+n:])
+	fillRecord(rec, w.ID, payload)
 	b.filling.Done()
 	s.wakeCommitter()
 	return s.wait(ctx, b, i)
+}
+
+// fillRecord writes all of a packed record but its header.
+func fillRecord(rec []byte, id placement.ShardID, payload []byte) {
+	from := payloadOffset(int64(len(payload)))
+	clear(rec[headerSize:from])
+	putSums(rec[headerSize:], id, payload)
+	n := copy(rec[from:], payload)
+	clear(rec[int(from)+n:])
 }
 
 // join gets a packed record its number and its place in a batch, which then waits

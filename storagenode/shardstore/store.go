@@ -32,6 +32,8 @@ type Store struct {
 	segMu    sync.RWMutex // guards segments
 	segments map[uint32]*segment
 
+	tidying sync.Mutex // held by whoever seals, removes or recycles segments
+
 	mu       sync.Mutex // guards what follows, and the fields of segments that say so
 	seq      uint64     // the last one given away
 	open     []uint64   // first sequences of writes that are not durable yet

@@ -60,6 +60,11 @@ func (s *Store) wakeTidy() {
 
 // tidyOnce does what is due.
 func (s *Store) tidyOnce(ctx context.Context) error {
+	s.tidying.Lock()
+	defer s.tidying.Unlock()
+	if s.usable(ctx) != nil {
+		return nil
+	}
 	s.retireWhenFull()
 	segs := s.allSegments()
 	defer func() {
