@@ -17,6 +17,9 @@ func (c *Client) ClusterMap(ctx context.Context) (*placement.Map, error) {
 	if err := codec.Decode(data, m); err != nil {
 		return nil, err
 	}
+	if err := m.Validate(); err != nil {
+		return nil, err
+	}
 	return m, nil
 }
 

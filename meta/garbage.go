@@ -38,8 +38,8 @@ func (c *Client) Forget(ctx context.Context, group int, sequences []uint64) erro
 	return nil
 }
 
-// BlobsLive tells for each blob whether a version, a part or the deletion queue refers to it. A
-// blob that is being written is not live yet: see MaxBlobAge.
+// BlobsLive tells for each blob whether a version or a part refers to it. A blob
+// that is being written is not live yet (see MaxBlobAge), one in the deletion queue not any more.
 func (c *Client) BlobsLive(ctx context.Context, blobs []placement.BlobID) ([]bool, error) {
 	live := make([]bool, len(blobs))
 	byGroup := make(map[int][]int)

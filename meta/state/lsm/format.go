@@ -36,7 +36,6 @@ import (
 const (
 	tableMagic        = "KLSMTBL1"
 	manifestMagic     = "KLSMMAN1"
-	manifestName      = "MANIFEST"
 	footerSize        = 56
 	sumSize           = 8
 	blockSize         = 16 << 10 // bytes of entries after which a block ends
@@ -44,6 +43,9 @@ const (
 	manifestEntrySize = 24
 	maxTables         = 1 << 16
 )
+
+// ManifestName is the file that is there as long as the database is.
+const ManifestName = "MANIFEST"
 
 func tableName(id uint64) string { return fmt.Sprintf("%016x.tbl", id) }
 

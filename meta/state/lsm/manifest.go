@@ -64,7 +64,7 @@ func decodeManifest(b []byte) (manifest, error) {
 
 // loadTables reads the manifest and opens what it names. Files that it does not name are left over and removed.
 func (db *DB) loadTables() ([]*table, error) {
-	data, err := os.ReadFile(filepath.Join(db.dir, manifestName))
+	data, err := os.ReadFile(filepath.Join(db.dir, ManifestName))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, db.beginEmpty()
 	}
@@ -136,7 +136,7 @@ func (db *DB) saveManifest(tables []*table) error {
 	for _, t := range tables {
 		m.tables = append(m.tables, manifestEntry{id: t.id, size: t.size, footerSum: t.footerSum})
 	}
-	path := filepath.Join(db.dir, manifestName)
+	path := filepath.Join(db.dir, ManifestName)
 	file, err := os.OpenFile(path+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err

@@ -1,0 +1,82 @@
+// Package metatest makes a metadata client whose groups are state machines without Raft
+// between: for tests of what is built on package meta.
+package metatest
+
+import (
+	"context"
+	"sync"
+	"testing"
+
+	"kintsugi/meta"
+	"kintsugi/meta/raftgroup"
+	"kintsugi/meta/state"
+)
+
+// Groups is the number of groups of New.
+const Groups = 4
+
+// New returns a client of Groups groups in a temporary directory, which end with the test.
+func New(t testing.TB) *meta.Client {
+	t.Helper()
+	machine, err := state.Open(t.TempDir(), state.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := machine.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return meta.NewClient(NewDirect(machine, Groups))
+}
+
+// Direct is a meta.Consensus that hands commands straight to a state machine.
+type Direct struct {
+	machine *state.Machine
+	groups  int
+
+	mu    sync.Mutex // the machine executes one command after the other
+	index []uint64   // by group
+}
+
+// NewDirect returns the consensus of a machine that nothing else applies to.
+func NewDirect(machine *state.Machine, groups int) *Direct {
+	d := &Direct{machine: machine, groups: groups, index: make([]uint64, groups)}
+	for g := range d.index {
+		if at, err := machine.Applied(uint32(g)); err == nil {
+			d.index[g] = at.Index
+		}
+	}
+	return d
+}
+
+// Groups implements meta.Consensus.
+func (d *Direct) Groups() int { return d.groups }
+
+// Propose implements meta.Consensus.
+func (d *Direct) Propose(ctx context.Context, group int, cmd []byte) (any, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.index[group]++
+	results, err := d.machine.Apply([]raftgroup.Entry{
+		{Group: uint32(group), Index: d.index[group], Term: 1, Data: cmd},
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err, ok := results[0].(error); ok {
+		return nil, err
+	}
+	return results[0], nil
+}
+
+// Query implements meta.Consensus.
+func (d *Direct) Query(ctx context.Context, group int, q any, _ meta.Consistency) (any, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return d.machine.Query(uint32(group), q)
+}
