@@ -96,7 +96,13 @@ func (c *cluster) lead(id uint64) {
 	}
 	c.eventually("leadership", func() error {
 		for g := range c.groups {
-			if err := c.hosts[id].ReadBarrier(ctx, uint32(g)); err != nil {
+			err := c.hosts[id].ReadBarrier(ctx, uint32(g))
+			var not *NotLeaderError
+			if errors.As(err, &not) && not.Leader != 0 {
+				// Another had newer entries.
+				c.hosts[not.Leader].Transfer(ctx, uint32(g), id)
+			}
+			if err != nil {
 				return err
 			}
 		}

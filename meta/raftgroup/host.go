@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 )
 
 // Host is one replica of every group. One goroutine, the loop, runs Raft for all of them and writes the log;
@@ -25,6 +26,7 @@ type Host struct {
 	stopping chan struct{} // closed first: nothing new begins
 	failed   chan struct{} // closed by fail
 	done     chan struct{} // closed when all is released
+	stopped  atomic.Bool
 	stopOnce sync.Once
 	failOnce sync.Once
 	err      error // set before failed is closed
@@ -130,6 +132,7 @@ func (h *Host) fail(err error) {
 
 func (h *Host) stop() {
 	h.stopOnce.Do(func() {
+		h.stopped.Store(true)
 		h.inbox.close()
 		close(h.stopping)
 	})

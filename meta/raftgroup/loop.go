@@ -75,6 +75,9 @@ func (h *Host) run() error {
 func (h *Host) round(tick bool) error {
 	w := &h.loop.work
 	h.inbox.take(w)
+	for i := range w.messages {
+		h.step(&w.messages[i])
+	}
 	for _, f := range w.calls {
 		f()
 	}
@@ -82,9 +85,6 @@ func (h *Host) round(tick bool) error {
 		if err := h.tick(); err != nil {
 			return err
 		}
-	}
-	for i := range w.messages {
-		h.step(&w.messages[i])
 	}
 	h.propose(w.proposals)
 	h.startReads(w.reads)
@@ -146,6 +146,12 @@ func (h *Host) shorten() error {
 
 // step gives a message to its group.
 func (h *Host) step(e *Envelope) {
+	if e.Group == everyGroup && e.Message.GetType() == raftpb.MsgForgetLeader {
+		for _, g := range h.groups {
+			g.peerGone(e.Message.GetFrom())
+		}
+		return
+	}
 	if int64(e.Group) >= int64(len(h.groups)) {
 		return
 	}
@@ -156,7 +162,7 @@ func (h *Host) step(e *Envelope) {
 		g.receiveSnapshot(m)
 	case raftpb.MsgSnapStatus:
 		g.reportSnapshot(m.GetFrom(), m.GetReject())
-	case raftpb.MsgProp, raftpb.MsgHup, raftpb.MsgReadIndex, raftpb.MsgTransferLeader:
+	case raftpb.MsgProp, raftpb.MsgHup, raftpb.MsgReadIndex, raftpb.MsgTransferLeader, raftpb.MsgForgetLeader:
 		// These come from this host alone.
 	default:
 		if err := g.node.Step(m); err != nil {

@@ -2,6 +2,7 @@ package raftgroup
 
 import (
 	"errors"
+	"slices"
 
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
@@ -84,14 +85,15 @@ func (h *Host) unreachable(to uint64, batch []Envelope) {
 	}
 }
 
-// PeerGone implements Receiver.
+// everyGroup stands in an Envelope of this host for all of its groups.
+const everyGroup = 1<<32 - 1
+
+// PeerGone implements Receiver. It comes between the last messages of that peer and the first
+// of those who campaign because of it, and has to be dealt with in this order.
 func (h *Host) PeerGone(id uint64) {
+	gone := &raftpb.Message{Type: raftpb.MsgForgetLeader.Enum(), From: &id}
 	h.inbox.put(func(w *work) error {
-		w.calls = append(w.calls, func() {
-			for _, g := range h.groups {
-				g.peerGone(id)
-			}
-		})
+		w.messages = append(w.messages, Envelope{everyGroup, gone})
 		return nil
 	})
 }
@@ -100,28 +102,46 @@ func (h *Host) PeerGone(id uint64) {
 // try to follow it one after the other instead of waiting for a timeout.
 func (g *group) peerGone(id uint64) {
 	g.touch()
-	if g.leading {
+	status := g.node.BasicStatus()
+	if status.RaftState == raft.StateLeader {
 		g.node.ReportUnreachable(id)
 		return
 	}
-	if g.lead != id && g.lead != 0 {
+	if status.Lead != id && status.Lead != 0 {
 		return
 	}
 	g.node.ForgetLeader()
-	rank := 0
-	voter := false
-	for _, v := range g.members().Voters {
-		voter = voter || v == g.host.cfg.ID
-		if v != id && v < g.host.cfg.ID {
-			rank++
-		}
-	}
-	switch {
-	case !voter:
-	case rank == 0:
+	switch rank := g.rank(id); rank {
+	case -1:
+	case 0:
 		g.node.Campaign()
-		g.campaign = 5
+		g.campaign = campaignRetryTicks
 	default:
 		g.campaign = 2 * rank
 	}
+}
+
+// campaignRetryTicks is after how long the first in line tries again to follow a leader that is gone.
+const campaignRetryTicks = 5
+
+// rank returns how many voters with smaller ids there are beside the one that is gone, or -1 if this host is
+// no voter. Voters known to be gone too do not count.
+func (g *group) rank(gone uint64) int {
+	rank, self := 0, g.host.cfg.ID
+	voters := g.members().Voters
+	if !slices.Contains(voters, self) {
+		return -1
+	}
+	for _, v := range voters {
+		if v == gone || v >= self {
+			continue
+		}
+		if g.host.terms != nil {
+			if _, there := g.host.terms.TermOf(self, v, g.id); !there {
+				continue
+			}
+		}
+		rank++
+	}
+	return rank
 }

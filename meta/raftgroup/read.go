@@ -20,6 +20,9 @@ func (h *Host) ReadBarrier(ctx context.Context, group uint32) error {
 	if err != nil {
 		return err
 	}
+	if h.stopped.Load() {
+		return ErrStopped
+	}
 	t := g.tenure.Load()
 	if t == nil || !g.unchallenged(t) {
 		if t, err = g.confirm(ctx); err != nil {
