@@ -32,7 +32,7 @@ type Auth struct {
 	hash    [sha256.Size]byte // that the body must have, of payloadHashed
 	decoded int64             // x-amz-decoded-content-length; -1 if absent or invalid
 	framed  bool              // aws-chunked was announced apart from payload
-	guarded bool              // a checksum of the body came in a header
+	sized   bool              // x-amz-decoded-content-length was sent
 	trailer string            // one of trailerNames, or ""
 	badName bool              // x-amz-trailer names something else
 	exposed bool              // a body would need TLS, which there is not
@@ -70,7 +70,7 @@ func (a *Auth) describe(r *Request, s *scratch, c *claim, tlsOnly bool) error {
 	a.exposed = tlsOnly && !r.Secure && (a.payload == payloadUnsigned || a.payload == payloadUnsignedTrailer)
 	a.decoded = -1
 	if value := s.header("x-amz-decoded-content-length"); value != "" {
-		a.framed = true
+		a.framed, a.sized = true, true
 		if n, err := strconv.ParseUint(value, 10, 63); err == nil {
 			a.decoded = int64(n)
 		}
@@ -83,8 +83,6 @@ func (a *Auth) describe(r *Request, s *scratch, c *claim, tlsOnly bool) error {
 
 func (a *Auth) describeHeader(name, value string) {
 	switch {
-	case strings.EqualFold(name, "content-md5"), trailerName(name) != "":
-		a.guarded = true
 	case strings.EqualFold(name, "content-encoding"):
 		for coding := range strings.SplitSeq(value, ",") {
 			a.framed = a.framed || strings.EqualFold(strings.TrimSpace(coding), "aws-chunked")
@@ -124,25 +122,21 @@ func (a *Auth) describePayload(value string) error {
 	return nil
 }
 
-// Body returns the reader that verifies the request's body. raw must end where the
-// HTTP framing ends; it may be nil if there is none. contentLength is the value of
-// the header, negative without one.
+// Body returns the reader that verifies the request's body. raw must say io.EOF only where the
+// HTTP framing ends, and not where the connection was cut; it may be nil if there is no
+// body. contentLength is the value of the header, negative without one.
 func (a *Auth) Body(raw io.Reader, contentLength int64) (*Body, error) {
 	if raw == nil {
 		raw, contentLength = eof{}, 0
 	}
 	streaming := a.payload.signedChunks() || a.payload.hasTrailer()
-	if a.framed && !streaming && a.decoded < 0 && contentLength == 0 {
-		return newPlain(a, raw, 0), nil // Content-Encoding: aws-chunked on nothing
-	}
 	switch {
 	case a.exposed && contentLength != 0:
 		return nil, fail(AccessDenied, "Unsigned payloads are allowed over TLS only.")
 	case !streaming && !a.framed:
-		if contentLength < 0 && a.payload == payloadUnsigned && !a.guarded {
-			// Nothing would tell a body that was cut off from a whole one.
-			return nil, fail(MissingContentLength, "You must provide the Content-Length HTTP header.")
-		}
+		return newPlain(a, raw, contentLength), nil
+	case !streaming && a.decoded < 0 && !a.sized && (a.payload == payloadHashed || contentLength == 0):
+		// Content-Encoding: aws-chunked alone, on bytes that are signed as they are or on none.
 		return newPlain(a, raw, contentLength), nil
 	case a.payload == payloadHashed:
 		return nil, fail(InvalidRequest, "A body in aws-chunked encoding needs a STREAMING value in x-amz-content-sha256.")

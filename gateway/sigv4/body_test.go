@@ -367,9 +367,10 @@ func TestFraming(t *testing.T) {
 		{"row 21: Content-Encoding and length", unsignedPayload, []string{"Content-Encoding", "aws-chunked", "X-Amz-Decoded-Content-Length", "1"}, 10, ""},
 		{"row 21: framed and hashed", emptySHA, []string{"X-Amz-Decoded-Content-Length", "1"}, 10, InvalidRequest},
 		{"row 22: Content-Encoding of nothing", emptySHA, []string{"Content-Encoding", "aws-chunked"}, 0, ""},
-		{"row 23: no length, no hash", unsignedPayload, nil, -1, MissingContentLength},
+		{"row 22: Content-Encoding of hashed bytes", emptySHA, []string{"Content-Encoding", "aws-chunked"}, 10, ""},
+		{"row 21: bad decoded length", unsignedPayload, []string{"Content-Encoding", "aws-chunked", "X-Amz-Decoded-Content-Length", "x"}, 0, MissingContentLength},
+		{"row 23: no length, no hash", unsignedPayload, nil, -1, ""},
 		{"row 23: no length, hash", emptySHA, nil, -1, ""},
-		{"row 23: no length, checksum", unsignedPayload, []string{"X-Amz-Checksum-Crc32", "AAAAAA=="}, -1, ""},
 		{"unknown streaming form", "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD", nil, 10, InvalidArgument},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
