@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/valyala/fasthttp"
 )
 
 const (
@@ -97,10 +99,21 @@ func (c *conn) Close() error {
 	c.listener.mu.Lock()
 	delete(c.listener.open, c)
 	c.listener.mu.Unlock()
+	if r := c.expected; r != nil { // it was to be continued, and is not
+		c.expected = nil
+		r.server.finish(r)
+	}
 	if c.linger.CompareAndSwap(true, false) {
 		c.awaitPeer()
 	}
 	return c.Conn.Close()
+}
+
+// follow is told of a connection's states. One that is idle was read up to the end of its last request.
+func follow(c net.Conn, state fasthttp.ConnState) {
+	if own, ok := c.(*conn); ok && state == fasthttp.StateIdle {
+		own.linger.Store(false)
+	}
 }
 
 // awaitPeer ends our side and reads what the peer sends until it ends its own.

@@ -126,8 +126,7 @@ func (r *request) leaveBody() {
 		return
 	}
 	r.conn.linger.Store(true)
-	// Close needs no deadline that a failing connection would refuse.
-	_ = r.conn.SetReadDeadline(time.Now().Add(drainTime))
+	_ = r.conn.SetReadDeadline(time.Now().Add(drainTime)) // fails on closed connections only
 }
 
 // refuse answers what could not be read as a request.

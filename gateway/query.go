@@ -9,10 +9,7 @@ import (
 // query is the decoded query string, in order. No name occurs twice.
 type query []parameter
 
-type parameter struct {
-	name, value string
-	bare        bool // written without "="
-}
+type parameter struct{ name, value string }
 
 // parseQuery decodes a raw query string onto q. A name that occurs twice is
 // refused: which one counts is a question that two parsers answer differently.
@@ -23,7 +20,7 @@ func parseQuery(q query, raw string) (query, error) {
 		if pair == "" {
 			continue
 		}
-		name, value, valued := strings.Cut(pair, "=")
+		name, value, _ := strings.Cut(pair, "=")
 		name, err := unescapeQuery(name)
 		if err != nil {
 			return q, err
@@ -34,7 +31,7 @@ func parseQuery(q query, raw string) (query, error) {
 		if q.has(name) {
 			return q, errInvalidArgument.withMessage("A query parameter occurs more than once.").withField("ArgumentName", name)
 		}
-		q = append(q, parameter{name: name, value: value, bare: !valued})
+		q = append(q, parameter{name, value})
 	}
 	return q, nil
 }

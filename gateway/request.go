@@ -19,6 +19,8 @@ const (
 
 	// maxQueryParameters is far more than any operation has.
 	maxQueryParameters = 64
+
+	contentLength = "content-length:"
 )
 
 var errFraming = errors.New("message framing is ambiguous")
@@ -93,15 +95,16 @@ func (r *request) parse() error {
 	return err
 }
 
-// checkFraming refuses a message with both Content-Length and Transfer-Encoding.
-// fasthttp lets the latter win; something in front of us may have thought otherwise.
+// checkFraming refuses what something in front of us may have read otherwise: both
+// Content-Length and Transfer-Encoding, of which fasthttp lets the latter win, lines
+// that end without CR, and continued lines.
 func checkFraming(h *fasthttp.RequestHeader) error {
-	if h.ContentLength() != -1 {
-		return nil
-	}
+	chunked := h.ContentLength() == -1
 	for line := range bytes.Lines(h.RawHeaders()) {
-		name, _, _ := bytes.Cut(line, []byte{':'})
-		if bytes.EqualFold(bytes.TrimSpace(name), []byte("content-length")) {
+		if !bytes.HasSuffix(line, []byte("\r\n")) || line[0] == ' ' || line[0] == '\t' {
+			return errFraming
+		}
+		if chunked && len(line) > len(contentLength) && bytes.EqualFold(line[:len(contentLength)], []byte(contentLength)) {
 			return errFraming
 		}
 	}

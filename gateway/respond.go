@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"errors"
 	"io"
 	"log/slog"
 	"time"
@@ -57,8 +58,13 @@ func (r *request) fail(err error) {
 			slog.String("method", r.method), slog.String("bucket", r.bucket), slog.String("key", r.key), slog.Any("error", err))
 	}
 	r.server.metrics.failed(answer.Code)
-	r.ctx.Response.Reset()
+	r.ctx.Response.ResetBody()
+	r.ctx.Response.Header.Reset()
+	r.ctx.Response.Header.SetNoDefaultContentType(true)
 	h := r.respond(answer.Status)
+	if errors.Is(err, errFraming) {
+		h.SetConnectionClose() // where the next request begins is anyone's guess
+	}
 	for _, f := range answer.header {
 		h.Set(f.name, f.value)
 	}

@@ -102,6 +102,9 @@ var subresources = map[string]bool{
 	"versioning": true, "versions": true, "website": true,
 }
 
+// parameters of writes that select nothing.
+var parameters = map[string]bool{"partNumber": true, "versionId": true, "x-id": true, "X-Amz-Security-Token": true}
+
 // foreignHeaders select an operation or a property that we do not have. Ignoring them would do something
 // else than was asked for.
 var foreignHeaders = [...]string{
@@ -148,13 +151,13 @@ func (r *request) level() level {
 	}
 }
 
-// subresource returns the one sub-resource that the query names. Writes with a bare parameter that
-// we do not know are taken for a sub-resource to come.
+// subresource returns the one sub-resource that the query names. Writes with a parameter that has
+// no value and that we do not know are taken for a sub-resource to come.
 func (r *request) subresource() (string, error) {
 	sub := ""
 	for _, p := range r.query {
 		if !subresources[p.name] {
-			if p.bare && r.method != get && r.method != head {
+			if p.value == "" && r.method != get && r.method != head && !parameters[p.name] {
 				return "", errNotImplemented
 			}
 			continue

@@ -131,6 +131,7 @@ func (s *Server) newHTTP() fasthttp.Server {
 		Handler:                      s.handle,
 		ExpectHandler:                s.expect,
 		ErrorHandler:                 s.refuse,
+		ConnState:                    follow,
 		Name:                         "Kintsugi",
 		Concurrency:                  s.config.MaxConnections,
 		ReadBufferSize:               16 << 10,

@@ -126,19 +126,28 @@ var escapes = func() (table [256]string) {
 func appendEscaped(dst []byte, s string) []byte {
 	start := 0
 	for i := range len(s) {
-		if escape := escapes[s[i]]; escape != "" {
+		escape, size := escapes[s[i]], 1
+		if s[i] == 0xEF && isNoncharacter(s[i:]) {
+			escape, size = "\uFFFD", len("\uFFFE")
+		}
+		if escape != "" {
 			dst = append(dst, s[start:i]...)
 			dst = append(dst, escape...)
-			start = i + 1
+			start = i + size
 		}
 	}
 	return append(dst, s[start:]...)
 }
 
+// isNoncharacter tells whether s begins with one of the two code points above the controls that XML excludes.
+func isNoncharacter(s string) bool {
+	return strings.HasPrefix(s, "\uFFFE") || strings.HasPrefix(s, "\uFFFF")
+}
+
 // representable tells whether XML 1.0 can carry s.
 func representable(s string) bool {
 	for i := range len(s) {
-		if c := s[i]; c < 0x20 && c != '\t' && c != '\n' && c != '\r' || c == 0xEF && (strings.HasPrefix(s[i:], "\uFFFE") || strings.HasPrefix(s[i:], "\uFFFF")) {
+		if c := s[i]; c < 0x20 && c != '\t' && c != '\n' && c != '\r' || c == 0xEF && isNoncharacter(s[i:]) {
 			return false
 		}
 	}
