@@ -26,6 +26,7 @@ var (
 
 // Config is the settings of a Machine. The zero value is usable.
 type Config struct {
+	Groups       int          // number of groups, 0: any; the state of a group beyond is damage
 	MemtableSize int64        // bytes of writes kept in memory before they become a table; 0: 4 MiB
 	ReserveBytes int64        // free space of the drive under which Admit refuses commands that add data; 0: 64 MiB
 	Logger       *slog.Logger // nil: discard
@@ -122,7 +123,11 @@ func (m *Machine) begin() error {
 		if err := x.unmarshal(content, &p); err != nil {
 			return false, err
 		}
-		m.positions[groupOfSlot(key)] = p.raft()
+		group := groupOfSlot(key)
+		if m.config.Groups > 0 && int(group) >= m.config.Groups {
+			return false, fmt.Errorf("group %d of %d: %w", group, m.config.Groups, meta.ErrCorrupt)
+		}
+		m.positions[group] = p.raft()
 		return true, nil
 	})
 }
