@@ -83,6 +83,9 @@ func (m *Memory) Stat(ctx context.Context, id placement.ShardID) (Info, error) {
 	}
 	m.mu.RLock()
 	defer m.mu.RUnlock()
+	if m.err == nil && m.shards[id].deleted {
+		return Info{}, m.wrap(id, ErrDeleted)
+	}
 	s, err := m.get(id)
 	return s.info, err
 }

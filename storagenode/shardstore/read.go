@@ -238,6 +238,8 @@ func (s *Store) Stat(ctx context.Context, id placement.ShardID) (Info, error) {
 		return e.info(), nil
 	case stateCorrupt:
 		return Info{}, s.wrap(id, ErrCorrupt)
+	case stateTombstone:
+		return Info{}, s.wrap(id, ErrDeleted)
 	}
 	return Info{}, s.wrap(id, ErrNotFound)
 }

@@ -69,8 +69,8 @@ var (
 	ErrFull = errors.New("drive full")
 	// ErrFailed: a write or sync failed, or the drive went away. It is final until the store is opened anew.
 	ErrFailed = errors.New("drive failed")
-	// ErrDeleted: a tombstone forbids this shard to be written again.
-	ErrDeleted = errors.New("shard deleted")
+	// ErrDeleted: a tombstone forbids this shard to be written again. Stat says so, too; it is an ErrNotFound.
+	ErrDeleted = fmt.Errorf("shard deleted: %w", ErrNotFound)
 	// ErrForeign: a segment belongs to another drive. The store does not open.
 	ErrForeign = errors.New("segment of another drive")
 	// ErrTooLarge: the payload is longer than MaxPayload or than a segment.
