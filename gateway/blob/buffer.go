@@ -202,10 +202,7 @@ func (b *buffer) discard() {
 // classSize rounds n up to a power of two or one and a half of one, each with a sixteenth on
 // top: that is room for the padding of the last shard of a chunk of just that size.
 func classSize(n int64) int64 {
-	const smallest = 16 << 10
-	if n <= smallest+smallest/16 {
-		return smallest + smallest/16
-	}
+	n = max(n, 16<<10)
 	power := int64(1) << (bits.Len64(uint64(n-1)) - 1) // the largest below n
 	for _, c := range [...]int64{power, power + power/2, 2 * power} {
 		if n <= c+c/16 {

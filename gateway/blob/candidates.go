@@ -45,10 +45,13 @@ func (l *locator) consider(to []target, id placement.DriveID, now time.Time) ([]
 	return append(to, t), true
 }
 
-// standIn is where a writer would put shard i if it came now, by what is up: the i-th drive of the ranking for a
-// narrow code, else the substitute for its home.
+// standIn is where a writer would put shard i if it came now, by what is up and well: the i-th drive of the
+// ranking for a narrow code, else the substitute for its home.
 func (l *locator) standIn(i int) placement.DriveID {
-	ranking := slices.DeleteFunc(l.m.Ranking(l.partition), func(id placement.DriveID) bool { return l.s.cluster.Drive(id) == nil })
+	ranking := slices.DeleteFunc(l.m.Ranking(l.partition), func(id placement.DriveID) bool {
+		t := l.s.target(id)
+		return t.drive == nil || t.health.writes.open()
+	})
 	if l.shards < l.m.Slots() {
 		if i < len(ranking) {
 			return ranking[i]

@@ -20,9 +20,9 @@ type Config struct {
 	MinChunkSize int64
 
 	// WriteMemory, ScratchMemory and ReadMemory bound the buffers in flight, in bytes; 0 means 64, 48 and 32 MiB.
-	WriteMemory  int64
+	WriteMemory   int64
 	ScratchMemory int64
-	ReadMemory   int64
+	ReadMemory    int64
 	// ReadWindow is the most that a Reader fetches at once, in bytes; 0 means 2 MiB. With
 	// many readers it shrinks, down to 128 KiB.
 	ReadWindow int64

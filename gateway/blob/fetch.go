@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -29,6 +30,7 @@ type fetch struct {
 	buf      *buffer    // the bytes [lo, hi) of the chunk
 	pieces   []*shardRead
 	rescue   *rescue // nil while none is needed
+	tried    []attempt
 	resolved bool
 	parts    [][]byte // the result, in order, once resolved
 	cause    error    // the first failure of a shard, for the report
@@ -165,7 +167,7 @@ func (f *fetch) readAnywhere(r *shardRead) error {
 	var room [3]target
 	targets := room[:0]
 	if r.wide {
-		targets = f.all()
+		targets = f.untried(r.index)
 		f.s.metrics.searches.Inc()
 	} else {
 		targets = f.likely(targets, r.index)
@@ -176,11 +178,37 @@ func (f *fetch) readAnywhere(r *shardRead) error {
 		if failure == nil {
 			return nil
 		}
+		f.mu.Lock()
+		f.tried = append(f.tried, attempt{r.index, t.health})
+		f.mu.Unlock()
 		if err = worse(err, failure); late {
 			break
 		}
 	}
 	return err
+}
+
+// attempt notes that a drive was asked for a shard, in vain.
+type attempt struct {
+	index int
+	at    *health
+}
+
+// untried are the drives that were not asked for shard i, suspects last.
+func (f *fetch) untried(i int) []target {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var targets, suspects []target
+	for _, t := range f.all() {
+		switch {
+		case slices.Contains(f.tried, attempt{i, t.health}):
+		case t.health.reads.open():
+			suspects = append(suspects, t)
+		default:
+			targets = append(targets, t)
+		}
+	}
+	return append(targets, suspects...)
 }
 
 var errNowhere = errors.New("no drive that is up is likely to have the shard")
@@ -227,7 +255,7 @@ func (f *fetch) readFrom(r *shardRead, t target) (err error, late bool) {
 // wait returns when the span is there, in parts, or cannot be had.
 func (f *fetch) wait(ctx context.Context) error {
 	var timer *time.Timer
-	for {
+	for rounds := 0; ; {
 		f.mu.Lock()
 		todo, next := f.step(time.Now())
 		if todo == rebuild {
@@ -240,7 +268,14 @@ func (f *fetch) wait(ctx context.Context) error {
 		case finished:
 			return nil
 		case hopeless:
-			return f.unreadable()
+			if rounds == len(secondLooks) || time.Since(f.begun) >= f.s.config.Timeout {
+				return f.unreadable()
+			}
+			if err := f.lookAgain(ctx, secondLooks[rounds]); err != nil {
+				return err
+			}
+			rounds++
+			continue
 		case needMemory:
 			if err := f.prepareRescue(ctx); err != nil {
 				return err
@@ -262,6 +297,28 @@ func (f *fetch) wait(ctx context.Context) error {
 	}
 }
 
+// secondLooks are the pauses before a chunk that cannot be read is looked for anew: drives that come back, and
+// shards that move from one to another, may have been missed.
+var secondLooks = [...]time.Duration{10 * time.Millisecond, 50 * time.Millisecond}
+
+// lookAgain lets every drive be asked again.
+func (f *fetch) lookAgain(ctx context.Context, wait time.Duration) error {
+	if err := pause(ctx, wait); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.tried = f.tried[:0]
+	for _, reads := range f.rescue.helpers {
+		for _, r := range reads {
+			if r.state == readFailed {
+				r.wide = false
+			}
+		}
+	}
+	return nil
+}
+
 func (f *fetch) unreadable() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -281,7 +338,9 @@ func (f *fetch) release() {
 	f.leave(f.pieces)
 	f.buf.release()
 	if f.rescue != nil {
-		f.leave(f.rescue.helpers)
+		for _, reads := range f.rescue.helpers {
+			f.leave(reads)
+		}
 		f.rescue.buf.release()
 	}
 }
@@ -290,7 +349,7 @@ func (f *fetch) release() {
 func (f *fetch) leave(reads []*shardRead) {
 	for _, r := range reads {
 		switch {
-		case r == nil || r.left:
+		case r.left:
 		case r.state == readWaiting:
 			r.state = readFailed
 		case r.state == readRunning:

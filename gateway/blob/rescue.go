@@ -8,9 +8,9 @@ import (
 // rescue makes up for pieces that failed or are late, from other shards of the chunk.
 type rescue struct {
 	buf     *buffer
-	width   int64        // columns, bytes
-	helpers []*shardRead // by shard; nil if it was not asked for
-	free    []byte       // memory not yet given out
+	width   int64          // columns, bytes
+	helpers [][]*shardRead // by shard, the reads of all its columns beside that of a piece; all but the last are late
+	free    []byte         // memory not yet given out
 }
 
 // task is what step leaves to its caller.
@@ -31,11 +31,11 @@ func (f *fetch) step(now time.Time) (task, time.Time) {
 		return finished, now
 	}
 	next := f.begun.Add(f.s.config.Timeout)
-	lost, complete := 0, true
+	missing, complete := 0, true
 	for _, r := range f.pieces {
 		next = f.watch(r, now, next)
 		if r.state == readFailed || r.late && r.state == readRunning {
-			lost++
+			missing++
 		}
 		complete = complete && r.state == readDone
 	}
@@ -44,24 +44,29 @@ func (f *fetch) step(now time.Time) (task, time.Time) {
 		f.parts = [][]byte{f.buf.b[:f.hi-f.lo]}
 		return finished, now
 	}
-	if lost == 0 {
+	if missing == 0 {
 		return f.unlessOver(now, next)
 	}
 	f.unblock()
 	if f.rescue == nil && !f.makeRescue(f.s.scratchPool.tryGet(f.rescueBytes())) {
 		return needMemory, now
 	}
-	for _, r := range f.rescue.helpers {
-		next = f.watch(r, now, next)
+	for _, reads := range f.rescue.helpers {
+		for _, r := range reads {
+			next = f.watch(r, now, next)
+		}
 	}
-	have, coming := f.count()
+	have, expected := f.count()
 	if have >= f.code.K || f.rescuedAll() {
 		return rebuild, now
 	}
-	if coming += f.help(f.code.K - have - coming); have+coming < f.code.K {
-		coming += f.search()
+	asked := f.help(f.code.K - have - expected)
+	if have+expected+asked < f.code.K {
+		asked += f.search()
 	}
-	if have+coming < f.code.K && !f.anyLate() {
+	if asked > 0 {
+		next = earlier(now.Add(f.s.config.ReadHedgeMin), next)
+	} else if have+expected < f.code.K && !f.anyLate() {
 		return hopeless, now
 	}
 	return f.unlessOver(now, next)
@@ -77,10 +82,13 @@ func (f *fetch) unlessOver(now, next time.Time) (task, time.Time) {
 // watch marks a read as late once its drive has had its time and the budget allows a hedge, and returns
 // when to look again if that is before next.
 func (f *fetch) watch(r *shardRead, now, next time.Time) time.Time {
-	if r == nil || r.late || r.state != readRunning || r.at.health == nil {
-		return next
-	}
 	c := &f.s.config
+	switch {
+	case r.late || r.state == readDone || r.state == readFailed:
+		return next
+	case r.state == readWaiting || r.at.health == nil: // no drive was asked yet
+		return earlier(now.Add(c.ReadHedgeMin), next)
+	}
 	delay := min(max(r.at.health.readTime.value(), c.ReadHedgeMin), c.ReadHedgeMax)
 	due := r.since.Add(delay)
 	if now.Before(due) {
@@ -154,7 +162,7 @@ func (f *fetch) makeRescue(b *buffer) bool {
 		return false
 	}
 	f.s.metrics.degradedReads.Inc()
-	f.rescue = &rescue{buf: b, width: f.to - f.from, helpers: make([]*shardRead, f.code.Shards()), free: b.b}
+	f.rescue = &rescue{buf: b, width: f.to - f.from, helpers: make([][]*shardRead, f.code.Shards()), free: b.b}
 	return true
 }
 
@@ -178,30 +186,74 @@ func (f *fetch) pieceOf(i int) *shardRead {
 	return nil
 }
 
-// source returns the read that brings all columns of shard i, nil if none was started.
-func (f *fetch) source(i int) *shardRead {
-	if h := f.rescue.helpers[i]; h != nil {
-		return h
-	}
+// sources returns the reads that bring all columns of shard i, the newest last.
+func (f *fetch) sources(i int) []*shardRead {
+	reads := f.rescue.helpers[i]
 	if p := f.pieceOf(i); p != nil && f.covers(p) {
-		return p
+		return append([]*shardRead{p}, reads...)
+	}
+	return reads
+}
+
+// bytes returns all columns of shard i, nil while they have not come.
+func (f *fetch) bytes(i int) []byte {
+	for _, r := range f.sources(i) {
+		if r.state == readDone {
+			return r.dst
+		}
 	}
 	return nil
 }
 
-// count tells how many shards have come with all columns, and how many are to be expected.
-func (f *fetch) count() (have, coming int) {
-	for i := range f.code.Shards() {
-		r := f.source(i)
-		switch {
-		case r == nil:
-		case r.state == readDone:
-			have++
-		case r.state == readWaiting, r.state == readRunning && !r.late:
-			coming++
+// prospect is what may be expected of a shard.
+type prospect uint8
+
+const (
+	unasked prospect = iota
+	lost             // no read of it is under way
+	late             // its drive may answer yet
+	coming
+	there
+)
+
+// prospect looks at the reads of shard i; those of a piece that does not cover all columns only show whether
+// asking for more of it makes sense.
+func (f *fetch) prospect(i int) prospect {
+	best := unasked
+	for _, r := range f.sources(i) {
+		best = max(best, r.prospect())
+	}
+	if p := f.pieceOf(i); best == unasked && p != nil {
+		if hint := p.prospect(); hint == lost || hint == late {
+			return hint
 		}
 	}
-	return have, coming
+	return best
+}
+
+func (r *shardRead) prospect() prospect {
+	switch {
+	case r.state == readDone:
+		return there
+	case r.state == readFailed:
+		return lost
+	case r.late:
+		return late
+	}
+	return coming
+}
+
+// count tells how many shards have come with all columns, and how many are to be expected.
+func (f *fetch) count() (have, expected int) {
+	for i := range f.code.Shards() {
+		switch f.prospect(i) {
+		case there:
+			have++
+		case coming:
+			expected++
+		}
+	}
+	return have, expected
 }
 
 // help asks for up to n more shards that were not asked for, parity first, and returns how many.
@@ -209,55 +261,58 @@ func (f *fetch) help(n int) int {
 	asked := 0
 	for j := range f.code.Shards() {
 		i := (f.code.K + j) % f.code.Shards()
-		if asked >= n {
-			break
-		}
-		p := f.pieceOf(i)
-		if f.source(i) != nil || p != nil && (p.state == readFailed || p.late) {
-			continue
-		}
-		f.ask(i, false)
-		asked++
-	}
-	return asked
-}
-
-// search looks on all drives for every shard that was not where it belongs, once each.
-func (f *fetch) search() int {
-	asked := 0
-	for i := range f.code.Shards() {
-		r := f.source(i)
-		if r == nil {
-			r = f.pieceOf(i)
-		}
-		if r == nil || r.state == readFailed && !r.wide {
-			f.ask(i, true)
+		if asked < n && f.prospect(i) == unasked {
+			f.ask(i, false)
 			asked++
 		}
 	}
 	return asked
 }
 
+// search looks on all drives for every shard that was not where it belongs, or whose drive is late, and returns how many
+// it looks for. A drive is asked for a shard once.
+func (f *fetch) search() int {
+	asked := 0
+	for i := range f.code.Shards() {
+		reads := f.sources(i)
+		if p := f.pieceOf(i); p != nil && len(reads) == 0 {
+			reads = []*shardRead{p}
+		}
+		if len(reads) > 0 {
+			last := reads[len(reads)-1]
+			if last.state == readFailed && last.wide || last.state == readDone || last.prospect() == coming {
+				continue
+			}
+			if last.state == readRunning {
+				f.tried = append(f.tried, attempt{i, last.at.health})
+			}
+		}
+		f.ask(i, true)
+		asked++
+	}
+	return asked
+}
+
 // ask starts to read all columns of shard i.
 func (f *fetch) ask(i int, wide bool) {
-	var dst []byte
-	if old := f.rescue.helpers[i]; old != nil {
-		dst = old.dst // it has failed: nobody writes there
-	} else {
-		dst = f.rescue.room()
+	helpers := f.rescue.helpers[i]
+	r := &shardRead{index: i, from: f.from, buf: f.rescue.buf, wide: wide}
+	switch n := len(helpers); {
+	case n == 0:
+		r.dst = f.rescue.room()
+	case helpers[n-1].state == readRunning: // and may yet write where it was told to
+		r.dst = make([]byte, f.rescue.width)
+	default:
+		r.dst = helpers[n-1].dst
 	}
-	r := &shardRead{index: i, from: f.from, dst: dst, buf: f.rescue.buf, wide: wide}
-	f.rescue.helpers[i] = r
+	f.rescue.helpers[i] = append(helpers, r)
 	f.launch(r)
 }
 
 // anyLate tells whether a read that is late may still come.
 func (f *fetch) anyLate() bool {
 	for i := range f.code.Shards() {
-		if r := f.source(i); r != nil && r.state == readRunning {
-			return true
-		}
-		if p := f.pieceOf(i); p != nil && p.state == readRunning {
+		if f.prospect(i) == late {
 			return true
 		}
 	}
@@ -267,8 +322,7 @@ func (f *fetch) anyLate() bool {
 // rescuedAll tells whether every piece is there, be it from elsewhere.
 func (f *fetch) rescuedAll() bool {
 	for _, p := range f.pieces {
-		h := f.rescue.helpers[p.index]
-		if p.state != readDone && (h == nil || h.state != readDone) {
+		if p.state != readDone && f.bytes(p.index) == nil {
 			return false
 		}
 	}
@@ -284,9 +338,7 @@ func (f *fetch) reconstruct() error {
 	}
 	shards := make([][]byte, f.code.Shards())
 	for i := range shards {
-		if r := f.source(i); r != nil && r.state == readDone {
-			shards[i] = r.dst
-		}
+		shards[i] = f.bytes(i)
 	}
 	var need []int
 	for _, p := range f.pieces {

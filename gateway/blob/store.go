@@ -39,9 +39,9 @@ type Store struct {
 	metrics *metrics
 	pins    pins
 
-	writePool  *pool // data shards of chunks being read from a body or written
+	writePool   *pool // data shards of chunks being read from a body or written
 	scratchPool *pool // parity, written or read; taken last and given back without a further wait for memory, so nothing deadlocks
-	readPool   *pool
+	readPool    *pool
 
 	writers atomic.Int64 // bodies being written
 	readers atomic.Int64 // Readers that fetch more than one window

@@ -1,6 +1,7 @@
 package blob_test
 
 import (
+	"context"
 	"testing"
 	"time"
 )
@@ -13,4 +14,11 @@ func eventually(t *testing.T, ok func() bool, what string) {
 			t.Fatalf("not in time: %s", what)
 		}
 	}
+}
+
+// contextThatEnds is the test's context with a way to end it.
+func contextThatEnds(t *testing.T) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(cancel)
+	return ctx, cancel
 }
