@@ -17,7 +17,10 @@ import (
 )
 
 // small makes many segments out of little data, and leaves tidying to the test.
-var small = shardstore.Config{SegmentSize: 1 << 20, GrowBytes: 256 << 10, MinFreeBytes: -1, TidyInterval: time.Hour}
+var small = shardstore.Config{
+	SegmentSize: 1 << 20, GrowBytes: 256 << 10, MinFreeBytes: -1,
+	TidyInterval: time.Hour, CompactBytesPerSecond: 1 << 30,
+}
 
 // sizeOf is the payload size of shard n: packed and direct ones in turn.
 func sizeOf(n int) int { return []int{100, 5000, 30000, 70000, 131072, 200001}[n%6] }
@@ -86,7 +89,7 @@ func TestFlippedBits(t *testing.T) {
 		{"last byte", func(p shardstore.Place) int64 { return p.Payload + 4999 }},
 	}
 	for _, part := range parts {
-		for _, hit := range []int{1, 4, 5} {
+		for _, hit := range []int{1, 5} {
 			t.Run(part.name, func(t *testing.T) {
 				dir := t.TempDir()
 				s := openAt(t, dir, small)

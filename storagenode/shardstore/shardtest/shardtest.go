@@ -73,13 +73,13 @@ func Header(n int) shardstore.Header {
 
 // Payload is n bytes that only this shard has.
 func Payload(id placement.ShardID, n int) []byte {
-	seed := shardstore.ChunkHash(id.Blob, id.Chunk)
-	r := rand.New(rand.NewPCG(seed, uint64(id.Index)))
-	p := make([]byte, n+8)
-	for i := 0; i < n; i += 8 {
-		binary.LittleEndian.PutUint64(p[i:], r.Uint64())
-	}
-	return p[:n]
+	var seed [32]byte
+	copy(seed[:], id.Blob[:])
+	binary.LittleEndian.PutUint32(seed[16:], id.Chunk)
+	seed[20] = id.Index
+	p := make([]byte, n)
+	_, _ = rand.NewChaCha8(seed).Read(p) // never fails
+	return p
 }
 
 // Put writes shard h with n bytes of Payload.
@@ -178,6 +178,8 @@ func deleted(t *testing.T, s Store) {
 	}
 	for _, h := range []shardstore.Header{a, b} {
 		WantError(t, s.ReadAt(t.Context(), h.ID, make([]byte, 1), 0), shardstore.ErrNotFound)
+		_, err := s.Stat(t.Context(), h.ID)
+		WantError(t, err, shardstore.ErrDeleted)
 		WantError(t, s.Put(t.Context(), h, make([]byte, 10)), shardstore.ErrDeleted)
 	}
 	if err := s.Delete(t.Context(), nil); err != nil {
