@@ -217,21 +217,23 @@ func (d *draft) finish(m *Map) *Map {
 }
 
 // transition returns the homes a partition moves away from: those of the
-// transition that is open already, or the ones before this change if it moved any. Drives
-// that have left the cluster make way for the homes that followed them.
+// transition that is open already, or the ones before this change if it moved
+// any. A drive that leaves the cluster makes way for the home that followed it,
+// if that moves on; else its slot becomes vacant.
 func transition(prior, before, homes []DriveID, members map[DriveID]uint16) []DriveID {
 	if prior == nil && slices.Equal(before, homes) {
 		return nil
 	}
 	if prior == nil {
-		prior = make([]DriveID, len(homes))
+		prior = slices.Clone(before)
 	}
-	for i := range prior {
-		if _, member := members[prior[i]]; !member {
-			prior[i] = before[i]
+	for i, id := range prior {
+		if _, member := members[id]; member || id.IsZero() {
+			continue
 		}
-		if _, member := members[prior[i]]; !member {
-			prior[i] = DriveID{}
+		prior[i] = DriveID{}
+		if _, member := members[before[i]]; member && before[i] != homes[i] {
+			prior[i] = before[i]
 		}
 	}
 	return unique(prior)

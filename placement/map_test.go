@@ -186,6 +186,26 @@ func TestTransition(t *testing.T) {
 	}
 }
 
+// TestTransitionOfALostDrive expects that its slot stays vacant until the
+// transition of the partition ends, whatever else happens.
+func TestTransitionOfALostDrive(t *testing.T) {
+	m := birth(t, 64, 4, 2, plain(6))
+	m = with(t, m, ReplaceDrive{testID(1), Drive{ID: testID(11), Weight: 100}})
+	m = m.Complete([]uint32{0})
+	m = with(t, m, ReplaceDrive{testID(2), Drive{ID: testID(12), Weight: 100}})
+	for p := range uint32(64) {
+		for i, id := range m.Homes(p) {
+			want := id
+			if id == testID(12) || id == testID(11) && p != 0 {
+				want = DriveID{}
+			}
+			if got := m.Previous(p)[i]; got != want {
+				t.Fatalf("partition %d, slot %d: home %s, previous %s", p, i, id, got)
+			}
+		}
+	}
+}
+
 func TestRemovedDriveLeavesNoTrace(t *testing.T) {
 	m := birth(t, 64, 2, 1, plain(5))
 	gone := with(t, m, RemoveDrive{testID(3)})
