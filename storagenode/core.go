@@ -1,0 +1,474 @@
+package storagenode
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"kintsugi/placement"
+)
+
+// The core decides what one drive's Reconciler does next. It is pure: Step takes
+// what happened and returns what to do; the Reconciler does it and comes back
+// with what came of it.
+//
+// The life of a partition: something makes it wanted; it is scanned; each chunk
+// that the drive lacks becomes a task; when all tasks are done it is scanned
+// again, shard by shard, and when nothing is left to do it is settled. If a
+// transition of it is open and no home lacks anything, it is reported clean.
+
+// event is something that happened.
+type event any
+
+type (
+	mapChanged struct{ m *placement.Map }
+	// hinted: a reader or a scrub missed the drive's shard of this chunk.
+	hinted struct {
+		chunk     chunkID
+		partition uint32
+	}
+	scanned struct {
+		partition uint32
+		result    scanResult
+		err       error
+	}
+	repaired struct {
+		task    task
+		outcome outcome
+	}
+	dropped struct {
+		partition uint32
+		err       error
+	}
+	woken  struct{} // a drive came back or the like: what was put off is worth another try
+	ticked struct{} // the time that wake named has come
+)
+
+// effect is something to do: a scan, task, drop, ask or report.
+type effect any
+
+type (
+	// scan is answered by scanned.
+	scan struct {
+		partition uint32
+		deep      bool
+	}
+	// task is to get the drive's own shard of a chunk. It is answered by repaired.
+	task struct {
+		partition uint32
+		chunk     chunkID
+		spare     int   // as in verdict, when it was found; 0 for hints
+		bytes     int64 // size of the shard; 0 for hints
+	}
+	// drop removes copies that no home needs. It is answered by dropped.
+	drop struct {
+		partition uint32
+		copies    []copyOf
+	}
+	// ask wants other homes to look for these shards of theirs.
+	ask struct{ shards []placement.ShardID }
+	// report says that the homes of these partitions are complete under this epoch.
+	report struct {
+		epoch      uint64
+		partitions []uint32
+	}
+)
+
+// outcome is what came of a task.
+type outcome int
+
+const (
+	copied        outcome = iota // from another drive
+	rebuilt                      // from k others
+	present                      // it was there already
+	deleted                      // the chunk was: it must not come back
+	unrecoverable                // fewer than k shards can be reached
+	failed                       // it could not be read or written now
+	outcomes                     // their number
+)
+
+// level is how closely a partition is to be looked at.
+type level uint8
+
+const (
+	settled level = iota
+	compare       // digests
+	deep          // every shard
+)
+
+// partition is the state of one.
+type partition struct {
+	want     level // of the next scan
+	queued   bool  // in core.ready
+	scanning bool
+	failed   bool                 // a task of this round did
+	stuck    bool                 // a task ended in unrecoverable
+	tasks    int                  // queued or under way
+	tries    uint                 // back-offs since the last progress
+	excused  map[chunkID]struct{} // chunks for which nothing can be done now
+}
+
+// timing of the core.
+type timing struct {
+	settle   time.Duration // as in Config
+	retry    time.Duration // the first back-off
+	maxRetry time.Duration
+	fullPass time.Duration // between two looks at every shard
+}
+
+const (
+	maxScans   = 1
+	maxRepairs = 8
+	// maxTasks bounds the memory of the queue: scans wait while it is full. Up to this number the
+	// chunk with the least redundancy goes first, wherever it was found.
+	maxTasks    = 32 << 10
+	reportAfter = time.Second // clean partitions are reported together
+)
+
+type core struct {
+	timing
+	me         placement.DriveID
+	m          *placement.Map
+	partitions []partition
+	ready      []uint32             // to be scanned, in order
+	later      map[uint32]time.Time // to be scanned, deep, from then on
+	nextDue    time.Time            // no time in later is before it; zero: later is empty
+	queue      queue
+	known      map[chunkID]struct{} // chunks with a task
+	scans      int
+	repairs    int
+	clean      []uint32            // to be reported
+	reported   map[uint32]struct{} // under the present map
+	cleanSince time.Time
+	nextPass   time.Time
+	compared   int // scans, and chunks missing in them, since there was nothing to do last
+	found      int
+}
+
+func newCore(me placement.DriveID, t timing) *core {
+	return &core{timing: t, me: me, later: map[uint32]time.Time{}, known: map[chunkID]struct{}{}, reported: map[uint32]struct{}{}}
+}
+
+// Step applies ev and returns what to do. It does no I/O.
+func (c *core) Step(now time.Time, ev event) []effect {
+	var effects []effect
+	switch ev := ev.(type) {
+	case mapChanged:
+		c.adopt(now, ev.m)
+	case hinted:
+		c.hint(ev)
+	case scanned:
+		effects = c.scanned(now, ev)
+	case repaired:
+		c.repaired(now, ev)
+	case dropped:
+		c.dropped(now, ev)
+	case woken:
+		for p := range c.later {
+			c.partitions[p].tries = 0
+			c.later[p] = now
+		}
+		c.nextDue = now
+	}
+	c.due(now)
+	return c.dispatch(now, effects)
+}
+
+// adopt takes a new map and wants those partitions scanned where this drive's part changed.
+func (c *core) adopt(now time.Time, m *placement.Map) {
+	old := c.m
+	c.m = m
+	if old == nil || old.Partitions != m.Partitions {
+		old = nil
+		c.partitions = make([]partition, m.Partitions)
+		c.nextPass = now.Add(c.fullPass)
+	}
+	for p := range uint32(m.Partitions) {
+		if old != nil && slices.Equal(old.Homes(p), m.Homes(p)) && slices.Equal(old.Previous(p), m.Previous(p)) {
+			continue
+		}
+		delete(c.reported, p)
+		c.clean = slices.DeleteFunc(c.clean, func(x uint32) bool { return x == p })
+		if l := c.affected(old, p); l > settled {
+			st := &c.partitions[p]
+			st.excused, st.tries, st.stuck = nil, 0, false
+			c.wantScan(p, l)
+		}
+	}
+	for _, p := range slices.Sorted(maps.Keys(c.reported)) {
+		c.tell(now, p) // it was not heard, perhaps because it was of another epoch
+	}
+	clear(c.reported)
+}
+
+// tell puts a partition among those to be reported.
+func (c *core) tell(now time.Time, p uint32) {
+	if len(c.clean) == 0 {
+		c.cleanSince = now
+	}
+	if !slices.Contains(c.clean, p) {
+		c.clean = append(c.clean, p)
+	}
+}
+
+// affected tells how closely this drive must look at a partition under the new map.
+func (c *core) affected(old *placement.Map, p uint32) level {
+	moving := c.concerned(p)
+	switch {
+	case moving:
+		return deep
+	case old == nil:
+		return compare
+	}
+	before, now := slices.Index(old.Homes(p), c.me), slices.Index(c.m.Homes(p), c.me)
+	closed := old.Previous(p) != nil && c.m.Previous(p) == nil
+	switch {
+	case before != now:
+		return deep
+	case closed && slices.Index(old.Previous(p), c.me) != now:
+		return deep // it may have shards to drop
+	case closed && now < 0:
+		return compare // the same, as a substitute
+	}
+	return settled
+}
+
+// concerned tells whether a transition of the partition is open and this drive
+// is one of those that bring it about: a new home, or the first if none is new.
+func (c *core) concerned(p uint32) bool {
+	previous := c.m.Previous(p)
+	if previous == nil {
+		return false
+	}
+	homes := c.m.Homes(p)
+	slot := slices.Index(homes, c.me)
+	if slot < 0 {
+		return false
+	}
+	for i, id := range homes {
+		if !id.IsZero() && id != previous[i] {
+			return c.me != previous[slot]
+		}
+	}
+	return slot == 0
+}
+
+func (c *core) wantScan(p uint32, l level) {
+	st := &c.partitions[p]
+	st.want = max(st.want, l)
+	delete(c.later, p)
+	if !st.queued && !st.scanning && st.tasks == 0 {
+		st.queued = true
+		c.ready = append(c.ready, p)
+	}
+}
+
+func (c *core) hint(ev hinted) {
+	if int64(ev.partition) < int64(len(c.partitions)) {
+		c.enqueue(task{partition: ev.partition, chunk: ev.chunk})
+	}
+}
+
+func (c *core) enqueue(t task) {
+	if _, ok := c.known[t.chunk]; ok {
+		return
+	}
+	c.known[t.chunk] = struct{}{}
+	c.partitions[t.partition].tasks++
+	c.queue.push(t)
+}
+
+func (c *core) scanned(now time.Time, ev scanned) []effect {
+	c.scans--
+	st := &c.partitions[ev.partition]
+	st.scanning = false
+	if ev.err != nil {
+		c.backOff(now, ev.partition)
+		return nil
+	}
+	c.compared++
+	c.found += len(ev.result.missing)
+	for _, f := range ev.result.missing {
+		if _, ok := st.excused[f.chunk]; !ok {
+			c.enqueue(task{ev.partition, f.chunk, f.spare, f.bytes})
+		}
+	}
+	switch {
+	case st.tasks > 0:
+		st.want = deep // when they are done
+	case len(ev.result.surplus) > 0:
+		st.tasks++
+		return []effect{drop{ev.partition, ev.result.surplus}}
+	case st.want > settled:
+		c.wantScan(ev.partition, st.want)
+	default:
+		return c.conclude(now, ev.partition, ev.result)
+	}
+	return nil
+}
+
+// conclude is for a partition in which this drive can do nothing more now.
+func (c *core) conclude(now time.Time, p uint32, r scanResult) []effect {
+	st := &c.partitions[p]
+	excused := st.excused
+	st.excused = nil
+	if r.young {
+		c.postpone(now, p, c.settle+time.Second)
+	}
+	if r.truncated || st.stuck {
+		c.backOff(now, p)
+	}
+	if !c.concerned(p) {
+		return nil
+	}
+	lacking := slices.DeleteFunc(r.lacking, func(id placement.ShardID) bool {
+		_, ok := excused[chunkOf(id)]
+		return ok
+	})
+	if len(lacking) > 0 || r.young || r.truncated || r.unseen {
+		c.backOff(now, p)
+		return []effect{ask{lacking}}
+	}
+	c.tell(now, p)
+	return nil
+}
+
+func (c *core) repaired(now time.Time, ev repaired) {
+	c.repairs--
+	delete(c.known, ev.task.chunk)
+	st := &c.partitions[ev.task.partition]
+	switch ev.outcome {
+	case copied, rebuilt:
+		st.tries = 0
+	case deleted, unrecoverable:
+		if st.excused == nil {
+			st.excused = map[chunkID]struct{}{}
+		}
+		st.excused[ev.task.chunk] = struct{}{}
+		st.stuck = st.stuck || ev.outcome == unrecoverable
+	case failed:
+		st.failed = true
+	}
+	st.tasks--
+	c.ended(now, ev.task.partition)
+}
+
+func (c *core) dropped(now time.Time, ev dropped) {
+	st := &c.partitions[ev.partition]
+	st.tasks--
+	st.failed = st.failed || ev.err != nil
+	c.ended(now, ev.partition)
+}
+
+// ended goes on with a partition when its last task has ended.
+func (c *core) ended(now time.Time, p uint32) {
+	st := &c.partitions[p]
+	if st.tasks > 0 || st.scanning || st.queued {
+		return
+	}
+	if st.failed {
+		st.failed = false
+		c.backOff(now, p)
+		return
+	}
+	if st.want > settled {
+		c.wantScan(p, st.want)
+		return
+	}
+	if st.stuck {
+		c.backOff(now, p)
+	}
+	st.excused = nil
+}
+
+// postpone wants a deep scan after a while.
+func (c *core) postpone(now time.Time, p uint32, wait time.Duration) {
+	at := now.Add(wait)
+	if old, ok := c.later[p]; ok && !at.Before(old) {
+		return
+	}
+	c.later[p] = at
+	if c.nextDue.IsZero() || at.Before(c.nextDue) {
+		c.nextDue = at
+	}
+}
+
+// backOff postpones twice as long each time.
+func (c *core) backOff(now time.Time, p uint32) {
+	st := &c.partitions[p]
+	c.postpone(now, p, min(c.retry<<min(st.tries, 20), c.maxRetry))
+	st.tries++
+}
+
+// due wants scanned what was put off until now, and everything when a full pass is due.
+func (c *core) due(now time.Time) {
+	if !c.nextDue.IsZero() && !now.Before(c.nextDue) {
+		c.nextDue = time.Time{}
+		for _, p := range slices.Sorted(maps.Keys(c.later)) {
+			at := c.later[p]
+			delete(c.later, p)
+			if at.After(now) {
+				c.postpone(now, p, at.Sub(now))
+				continue
+			}
+			c.partitions[p].excused, c.partitions[p].stuck = nil, false
+			c.wantScan(p, deep)
+		}
+	}
+	if c.m == nil || c.fullPass <= 0 || now.Before(c.nextPass) {
+		return
+	}
+	c.nextPass = now.Add(c.fullPass)
+	for p := range c.partitions { // spread over a quarter of the time
+		c.postpone(now, uint32(p), c.fullPass/4*time.Duration(p)/time.Duration(len(c.partitions)))
+	}
+}
+
+// dispatch starts what there is room for.
+func (c *core) dispatch(now time.Time, effects []effect) []effect {
+	for c.scans < maxScans && len(c.ready) > 0 && c.queue.count < maxTasks {
+		p := c.ready[0]
+		c.ready = c.ready[1:]
+		st := &c.partitions[p]
+		effects = append(effects, scan{p, st.want == deep})
+		st.queued, st.scanning, st.want = false, true, settled
+		c.scans++
+	}
+	for c.repairs < maxRepairs && c.queue.count > 0 {
+		effects = append(effects, c.queue.pop())
+		c.repairs++
+	}
+	idle := len(c.ready) == 0 && c.scans == 0
+	if idle && c.repairs == 0 {
+		c.compared, c.found = 0, 0
+	}
+	if len(c.clean) > 0 && (idle || now.Sub(c.cleanSince) >= reportAfter) {
+		effects = append(effects, report{c.m.Epoch, c.clean})
+		for _, p := range c.clean { // until the map says that it was heard
+			c.reported[p] = struct{}{}
+			c.postpone(now, p, c.maxRetry)
+		}
+		c.clean = nil
+	}
+	return effects
+}
+
+// wake names the time of the next tick, zero if none is needed.
+func (c *core) wake() time.Time {
+	at := time.Time{}
+	if c.fullPass > 0 && c.m != nil {
+		at = c.nextPass
+	}
+	sooner := func(t time.Time) {
+		if at.IsZero() || t.Before(at) {
+			at = t
+		}
+	}
+	if !c.nextDue.IsZero() {
+		sooner(c.nextDue)
+	}
+	if len(c.clean) > 0 {
+		sooner(c.cleanSince.Add(reportAfter))
+	}
+	return at
+}

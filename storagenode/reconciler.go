@@ -1,0 +1,266 @@
+package storagenode
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"kintsugi/placement"
+	"kintsugi/storagenode/shardstore"
+)
+
+// Reconciler makes one drive match the ring: it gets the shards that the drive
+// should hold, from whoever has them or from k others, and removes copies that nobody needs.
+// Rebuild, rebalance, drain, a drive that comes back, a new empty one and a damaged shard are all this.
+type Reconciler struct {
+	cfg      Config
+	cluster  Cluster
+	scanner  scanner
+	repairer repairer
+	log      *slog.Logger
+
+	core   *core      // owned by Run
+	events chan event // answers to effects; never full
+	notify chan struct{}
+	up     []placement.DriveID // drives that could be reached last; owned by Run
+
+	mu     sync.Mutex // guards what follows
+	hints  map[chunkID]uint32
+	status Status
+	shards meter
+	bytes  meter
+}
+
+// Status is what a Reconciler is at.
+type Status struct {
+	PendingShards     int     // known to be missing and to be got
+	PendingBytes      int64   // of those whose size is known
+	PendingPartitions int     // not yet compared since something changed
+	BytesPerSecond    float64 // written lately
+	// ETA is when nothing will be pending at the present rate; 0 if nothing is, negative if nothing moves.
+	ETA time.Duration
+}
+
+const (
+	maxHints = 64 << 10
+	// pollInterval is how often the map and the drives that are up are looked at; both are a few pointers.
+	pollInterval = time.Second
+)
+
+// New returns a Reconciler of the drive that local is. It does nothing before Run.
+func New(cfg Config, local Drive, cluster Cluster) (*Reconciler, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	return &Reconciler{
+		cfg: cfg, cluster: cluster, log: cfg.Logger,
+		scanner: scanner{me: cfg.Drive, local: local, cluster: cluster, settle: cfg.Settle},
+		repairer: repairer{
+			surveyor: surveyor{cluster, cfg.Drive, local}, codes: cfg.Codes,
+			budget: &budget{perSecond: cfg.BytesPerSecond, busy: cfg.Busy},
+			memory: semaphore.NewWeighted(repairMemory), metrics: cfg.Metrics, log: cfg.Logger, hint: cfg.Hint,
+		},
+		core:   newCore(cfg.Drive, timing{settle: cfg.Settle, retry: cfg.Retry, maxRetry: cfg.Retry * 64, fullPass: cfg.FullPass}),
+		events: make(chan event, maxScans+2*maxRepairs+64),
+		notify: make(chan struct{}, 1),
+		hints:  map[chunkID]uint32{},
+	}, nil
+}
+
+// Hint says that a shard is missing or damaged where it should be. It does
+// nothing if this drive is not the shard's home. It never blocks.
+func (r *Reconciler) Hint(id placement.ShardID) {
+	m := r.cluster.Map()
+	if m == nil {
+		return
+	}
+	partition := m.Partition(id.Blob, id.Chunk)
+	homes := m.Homes(partition)
+	if int(id.Index) >= len(homes) || homes[id.Index] != r.cfg.Drive {
+		return
+	}
+	r.mu.Lock()
+	if len(r.hints) < maxHints { // beyond it the next full pass must do
+		r.hints[chunkOf(id)] = partition
+	}
+	r.mu.Unlock()
+	r.Notify()
+}
+
+// Notify says that the map has changed or a drive has come back. It never blocks;
+// a Reconciler that is not told notices within some seconds.
+func (r *Reconciler) Notify() {
+	select {
+	case r.notify <- struct{}{}:
+	default:
+	}
+}
+
+// Status tells what there is to do.
+func (r *Reconciler) Status() Status {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.status
+}
+
+// Run works until ctx ends, when it returns nil, or its own drive fails.
+func (r *Reconciler) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var working sync.WaitGroup
+	defer r.cfg.Metrics.forget(r.cfg.Drive.String())
+	defer working.Wait()
+	defer cancel()
+	poll := time.NewTicker(pollInterval)
+	defer poll.Stop()
+	wake := time.NewTimer(0)
+	defer wake.Stop()
+	for {
+		var news []event
+		select {
+		case <-ctx.Done():
+			return nil
+		case ev := <-r.events:
+			if err, broken := ev.(error); broken {
+				return err
+			}
+			news = append(news, ev)
+		case <-r.notify:
+			news = r.news()
+		case <-poll.C:
+			news = r.news()
+		case <-wake.C:
+			news = append(news, ticked{})
+		}
+		for _, ev := range news {
+			for _, e := range r.core.Step(time.Now(), ev) {
+				r.act(ctx, &working, e)
+			}
+			r.count(ev)
+		}
+		if at := r.core.wake(); !at.IsZero() {
+			wake.Reset(max(0, time.Until(at)))
+		}
+	}
+}
+
+// news looks for a new map, drives that came back, and hints.
+func (r *Reconciler) news() []event {
+	var news []event
+	m := r.cluster.Map()
+	if m == nil {
+		return nil
+	}
+	if r.core.m == nil || m.Epoch > r.core.m.Epoch {
+		news = append(news, mapChanged{m})
+	}
+	var up []placement.DriveID
+	back := false
+	for _, d := range m.Drives {
+		if r.cluster.Peer(d.ID) != nil {
+			up = append(up, d.ID)
+			back = back || !slices.Contains(r.up, d.ID)
+		}
+	}
+	r.up = up
+	if back {
+		news = append(news, woken{})
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for chunk, partition := range r.hints {
+		news = append(news, hinted{chunk, partition})
+	}
+	clear(r.hints)
+	return news
+}
+
+// act begins an effect; what comes of it arrives as an event.
+func (r *Reconciler) act(ctx context.Context, working *sync.WaitGroup, e effect) {
+	m := r.core.m
+	switch e := e.(type) {
+	case scan:
+		working.Go(func() { r.answer(ctx, r.scan(ctx, m, e)) })
+	case task:
+		working.Go(func() { r.answer(ctx, r.repair(ctx, m, e)) })
+	case drop:
+		working.Go(func() {
+			err := r.repairer.dropSurplus(ctx, m, e.copies)
+			r.answer(ctx, dropped{e.partition, err})
+		})
+	case ask:
+		for _, id := range e.shards {
+			r.cfg.Hint(id)
+		}
+	case report:
+		r.cfg.Clean(e.epoch, e.partitions)
+	}
+}
+
+func (r *Reconciler) answer(ctx context.Context, ev event) {
+	select {
+	case r.events <- ev:
+	case <-ctx.Done():
+	}
+}
+
+func (r *Reconciler) scan(ctx context.Context, m *placement.Map, e scan) event {
+	result, err := r.scanner.scan(ctx, m, e.partition, e.deep)
+	if errors.Is(err, shardstore.ErrFailed) {
+		return err // its own drive's: those of others count as down
+	}
+	return scanned{e.partition, result, err}
+}
+
+func (r *Reconciler) repair(ctx context.Context, m *placement.Map, t task) event {
+	out, err := r.repairer.repair(ctx, m, t.chunk)
+	if errors.Is(err, errLocal) && errors.Is(err, shardstore.ErrFailed) {
+		return err
+	}
+	if err != nil && ctx.Err() == nil {
+		r.log.Warn("a shard could not be repaired", slog.String("blob", t.chunk.blob.String()), slog.Any("error", err))
+	}
+	r.cfg.Metrics.outcome(out)
+	return repaired{t, out}
+}
+
+// count brings the status up to date.
+func (r *Reconciler) count(ev event) {
+	now := time.Now()
+	c := r.core
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if done, ok := ev.(repaired); ok {
+		r.shards.add(now, 1)
+		if done.outcome == copied || done.outcome == rebuilt {
+			r.bytes.add(now, float64(done.task.bytes))
+		}
+	}
+	s := Status{
+		PendingShards: c.queue.count + c.repairs, PendingBytes: c.queue.bytes, PendingPartitions: len(c.ready) + c.scans,
+		BytesPerSecond: r.bytes.perSecond(now),
+	}
+	expected := float64(s.PendingShards)
+	if c.compared > 0 {
+		expected += float64(c.found) / float64(c.compared) * float64(len(c.ready))
+	}
+	s.ETA = eta(expected, r.shards.perSecond(now))
+	r.status = s
+	r.cfg.Metrics.setPending(r.cfg.Drive.String(), s.PendingShards)
+}
+
+func eta(pending, perSecond float64) time.Duration {
+	switch {
+	case pending == 0:
+		return 0
+	case perSecond <= pending/math.MaxInt32: // some 68 years
+		return -1
+	}
+	return time.Duration(pending / perSecond * float64(time.Second))
+}

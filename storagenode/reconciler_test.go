@@ -1,0 +1,376 @@
+package storagenode
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"kintsugi/erasure"
+	"kintsugi/placement"
+	"kintsugi/storagenode/shardstore"
+)
+
+func TestReplacedDrives(t *testing.T) {
+	for _, c := range []struct {
+		name            string
+		k, m, drives    int
+		replaced        []int
+		chunks, perByte int
+	}{
+		{"one of six", 4, 2, 6, []int{2}, 300, 3000},
+		{"two of six", 4, 2, 6, []int{0, 5}, 100, 3000},
+		{"one of nine", 4, 2, 9, []int{4}, 100, 3000},
+		{"one of a mirror", 1, 1, 2, []int{1}, 50, 3000},
+		{"large chunks", 4, 2, 6, []int{3}, 3, 3 << 20},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				cluster := newTestCluster(t, 64, c.k, c.m, c.drives)
+				cluster.write(c.chunks, int64(c.perByte))
+				for i := range c.drives {
+					cluster.start(i)
+				}
+				time.Sleep(time.Minute)
+				cluster.down(c.replaced...)
+				for _, i := range c.replaced {
+					delete(cluster.drives, driveID(i))
+					cluster.change(placement.ReplaceDrive{Old: driveID(i), New: cluster.member(20 + i)})
+					cluster.start(20 + i)
+				}
+				cluster.await(20 * time.Second)
+			})
+		})
+	}
+}
+
+func TestReturningDriveCatchesUp(t *testing.T) {
+	for _, down := range [][]int{{1}, {1, 4}} {
+		for _, drives := range []int{6, 9} {
+			t.Run(fmt.Sprint(down, " of ", drives), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					cluster := newTestCluster(t, 16, 4, 2, drives)
+					cluster.config = func(cfg *Config) { cfg.FullPass = 10 * time.Minute }
+					for i := range drives {
+						cluster.start(i)
+					}
+					cluster.write(40, 1000)
+					cluster.down(down...)
+					cluster.write(40, 1000)
+					time.Sleep(time.Minute)
+					cluster.back(down...)
+					cluster.until(10*time.Second, func() error { return redundant(cluster) })
+					cluster.await(time.Hour) // what stands in the wrong place is no danger, and waits for the full pass
+				})
+			})
+		}
+	}
+}
+
+// redundant tells whether every chunk has all its shards, wherever.
+func redundant(c *testCluster) error {
+	count, err := CountRedundancy(c.ctx, c)
+	if err != nil {
+		return err
+	}
+	if count.Chunks != uint64(len(c.chunks)) || count.Whole() != count.Chunks {
+		return fmt.Errorf("%+v", count)
+	}
+	return nil
+}
+
+func TestGrowAndShrink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := newTestCluster(t, 64, 2, 1, 4)
+		cluster.write(200, 1000)
+		cluster.start(0, 1, 2, 3)
+		cluster.change(placement.AddDrive{Drive: cluster.member(4)})
+		cluster.start(4)
+		cluster.await(time.Minute)
+		cluster.change(placement.SetState{ID: driveID(0), State: placement.Draining})
+		cluster.await(time.Minute)
+		if n := cluster.drives[driveID(0)].Usage().Shards; n != 0 {
+			t.Errorf("the drained drive has %d shards", n)
+		}
+		cluster.change(placement.RemoveDrive{ID: driveID(0)})
+		cluster.await(time.Minute)
+	})
+}
+
+func TestHintRepairsDamage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := newTestCluster(t, 16, 4, 2, 6)
+		cluster.write(1, 1000)
+		cluster.start(0, 1, 2, 3, 4, 5)
+		time.Sleep(time.Minute)
+		for id := range cluster.chunks {
+			homes := cluster.m.Homes(cluster.m.Partition(id.blob, id.chunk))
+			cluster.drives[homes[3]].Damage(id.shard(3))
+			cluster.drives[homes[0]].Drop(t.Context(), []placement.ShardID{id.shard(0)})
+			cluster.hint(id.shard(3))
+			cluster.hint(id.shard(0))
+		}
+		cluster.await(time.Second)
+	})
+}
+
+func TestScrubberFindsDamage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := newTestCluster(t, 16, 4, 2, 6)
+		cluster.write(20, 1000)
+		cluster.start(0, 1, 2, 3, 4, 5)
+		drive := cluster.drives[driveID(2)]
+		s := NewScrubber(ScrubConfig{Interval: time.Hour, Hint: func(id placement.ShardID) { go cluster.running[driveID(2)].Hint(id) }}, drive)
+		go s.Run(cluster.ctx)
+		time.Sleep(time.Minute)
+		for id := range cluster.chunks {
+			if i := indexOf(cluster.m.Homes(cluster.m.Partition(id.blob, id.chunk)), driveID(2)); i >= 0 {
+				drive.Damage(id.shard(i))
+			}
+		}
+		cluster.await(2 * time.Hour)
+	})
+}
+
+// TestSourceFailsMidway damages a source between two windows of a rebuild.
+func TestSourceFailsMidway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := newTestCluster(t, 4, 4, 2, 6)
+		cluster.writeChunk(testChunk, 6<<20)
+		homes := cluster.m.Homes(cluster.m.Partition(testChunk.blob, testChunk.chunk))
+		cluster.drives[homes[0]].Drop(t.Context(), []placement.ShardID{testChunk.shard(0)})
+		cluster.drives[homes[2]].lost[testChunk.shard(2)] = true
+		cluster.start(0, 1, 2, 3, 4, 5)
+		time.Sleep(2 * time.Second)
+		cluster.drives[homes[2]].mu.Lock()
+		clear(cluster.drives[homes[2]].lost)
+		cluster.drives[homes[2]].mu.Unlock()
+		cluster.await(time.Minute)
+	})
+}
+
+func TestDeletedStaysDeleted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := newTestCluster(t, 4, 2, 2, 4)
+		cluster.start(0, 1, 2, 3)
+		cluster.write(20, 1000)
+		cluster.down(2, 3)
+		for id := range cluster.chunks {
+			ids := []placement.ShardID{id.shard(0), id.shard(1), id.shard(2), id.shard(3)}
+			for _, i := range []int{0, 1} {
+				if err := cluster.drives[driveID(i)].Delete(t.Context(), ids); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		cluster.back(2, 3) // with two shards of each chunk, as many as it takes
+		delete(cluster.drives, driveID(0))
+		cluster.halt(driveID(0))
+		cluster.change(placement.ReplaceDrive{Old: driveID(0), New: cluster.member(10)})
+		cluster.start(10)
+		cluster.until(time.Minute, func() error {
+			if n := len(cluster.Map().Open()); n > 0 {
+				return fmt.Errorf("%d transitions are open", n)
+			}
+			return nil
+		})
+		for _, i := range []int{1, 10} {
+			if n := cluster.drives[driveID(i)].Usage().Shards; n != 0 {
+				t.Errorf("drive %d has %d shards of what was deleted", i, n)
+			}
+		}
+	})
+}
+
+func TestUnrecoverableIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := newTestCluster(t, 16, 4, 2, 6)
+		cluster.write(40, 1000)
+		cluster.down(0, 1, 2)
+		delete(cluster.drives, driveID(2))
+		cluster.change(placement.ReplaceDrive{Old: driveID(2), New: cluster.member(12)})
+		cluster.start(3, 4, 5, 12)
+		time.Sleep(10 * time.Minute)
+		if count, err := CountRedundancy(t.Context(), cluster); err != nil || count.Unreadable != 40 || count.Chunks != 40 {
+			t.Errorf("%+v, %v", count, err)
+		}
+		if s := cluster.running[driveID(12)].Status(); s.PendingShards != 0 {
+			t.Errorf("it is still at it: %+v", s)
+		}
+		cluster.back(0, 1)
+		cluster.await(10 * time.Second)
+	})
+}
+
+func TestFullDrive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := newTestCluster(t, 16, 2, 1, 3)
+		cluster.write(20, 1000)
+		cluster.down(0)
+		delete(cluster.drives, driveID(0))
+		fresh := cluster.member(10)
+		cluster.drives[driveID(10)].SetFull(true)
+		cluster.change(placement.ReplaceDrive{Old: driveID(0), New: fresh})
+		cluster.start(1, 2, 10)
+		time.Sleep(10 * time.Minute)
+		cluster.drives[driveID(10)].SetFull(false)
+		cluster.await(20 * time.Minute)
+	})
+}
+
+func TestOwnDriveFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := newTestCluster(t, 16, 2, 1, 3)
+		cluster.write(20, 1000)
+		cluster.start(0, 1, 2)
+		time.Sleep(time.Minute)
+		cluster.drives[driveID(1)].Fail()
+		for id := range cluster.chunks {
+			cluster.hint(id.shard(0))
+			cluster.hint(id.shard(1))
+			cluster.hint(id.shard(2))
+		}
+		time.Sleep(time.Minute)
+		cluster.change(placement.SetState{ID: driveID(1), State: placement.Out})
+		time.Sleep(time.Minute)
+		if err := cluster.halt(driveID(1)); !errors.Is(err, shardstore.ErrFailed) {
+			t.Errorf("Run ended with %v", err)
+		}
+		if err := cluster.halt(driveID(0)); err != nil {
+			t.Errorf("Run of a healthy drive ended with %v", err)
+		}
+	})
+}
+
+func TestIdleDoesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := newTestCluster(t, 64, 4, 2, 6)
+		cluster.config = func(cfg *Config) { cfg.FullPass = 100 * time.Hour }
+		cluster.write(50, 1000)
+		cluster.start(0, 1, 2, 3, 4, 5)
+		time.Sleep(time.Minute)
+		calls := func() (sum int) {
+			for _, d := range cluster.drives {
+				d.mu.Lock()
+				sum += d.calls
+				d.mu.Unlock()
+			}
+			return sum
+		}
+		before := calls()
+		time.Sleep(10 * time.Hour)
+		if n := calls() - before; n != 0 {
+			t.Errorf("%d calls while nothing changed", n)
+		}
+	})
+}
+
+func TestBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := newTestCluster(t, 16, 2, 1, 3)
+		busy := true
+		cluster.config = func(cfg *Config) {
+			cfg.BytesPerSecond = 1 << 20
+			cfg.Busy = func() bool { return busy }
+		}
+		cluster.write(20, 200<<10) // of about 300 KiB: three times 150 KiB are moved for each
+		time.Sleep(time.Minute)
+		cluster.down(0)
+		delete(cluster.drives, driveID(0))
+		cluster.change(placement.ReplaceDrive{Old: driveID(0), New: cluster.member(10)})
+		cluster.start(10)
+		time.Sleep(5 * time.Second)
+		if s := cluster.running[driveID(10)].Status(); s.PendingShards < 10 || s.ETA == 0 {
+			t.Errorf("after five seconds at a quarter: %+v", s)
+		}
+		busy = false
+		if took := cluster.await(time.Minute); took < 5*time.Second {
+			t.Errorf("the rest took %s", took)
+		}
+		time.Sleep(time.Minute)
+		if s := cluster.running[driveID(10)].Status(); s.PendingShards != 0 || s.ETA != 0 {
+			t.Errorf("at the end: %+v", s)
+		}
+	})
+}
+
+// TestAnyTrouble loses, damages, replaces and moves at random, never more than m at once.
+func TestAnyTrouble(t *testing.T) {
+	for seed := range uint64(6) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { anyTrouble(t, seed) })
+		})
+	}
+}
+
+func anyTrouble(t *testing.T, seed uint64) {
+	cluster := newTestCluster(t, 16, 3, 2, 7)
+	cluster.random.Uint64()
+	for range seed {
+		cluster.random.Uint64()
+	}
+	cluster.config = func(cfg *Config) { cfg.FullPass = 10 * time.Minute }
+	for i := range 7 {
+		cluster.start(i)
+	}
+	fresh := 50
+	for range 8 {
+		cluster.write(10, 2000)
+		m := cluster.Map()
+		one, two := m.Drives[cluster.random.IntN(7)].ID, m.Drives[cluster.random.IntN(7)].ID
+		switch cluster.random.IntN(4) {
+		case 0: // two drives are away for a while
+			cluster.down(int(one[1]))
+			cluster.down(int(two[1]))
+			cluster.write(10, 2000)
+			cluster.back(int(one[1]))
+			if two != one {
+				cluster.back(int(two[1]))
+			}
+		case 1: // a drive is replaced while another is away
+			fresh++
+			cluster.down(int(one[1]))
+			delete(cluster.drives, one)
+			cluster.change(placement.ReplaceDrive{Old: one, New: cluster.member(fresh)})
+			cluster.start(fresh)
+			if two != one {
+				cluster.down(int(two[1]))
+				cluster.write(10, 2000)
+				cluster.back(int(two[1]))
+			}
+		case 2: // damage
+			for id := range cluster.chunks {
+				home := m.Homes(m.Partition(id.blob, id.chunk))
+				cluster.drives[home[1]].Damage(id.shard(1))
+				cluster.hint(id.shard(1))
+			}
+		case 3: // weights
+			cluster.change(placement.SetWeight{ID: one, Weight: 2}, placement.SetWeight{ID: two, Weight: 1})
+		}
+		cluster.await(time.Hour)
+	}
+}
+
+func TestCountRedundancy(t *testing.T) {
+	cluster := newTestCluster(t, 8, 4, 2, 6)
+	cluster.write(30, 1000)
+	i := 0
+	for id := range cluster.chunks {
+		homes := cluster.m.Homes(cluster.m.Partition(id.blob, id.chunk))
+		for slot := range i % 4 {
+			cluster.drives[homes[slot]].Drop(t.Context(), []placement.ShardID{id.shard(slot)})
+		}
+		i++
+	}
+	count, err := CountRedundancy(t.Context(), cluster)
+	if err != nil || count.Chunks != 30 || count.Unreadable != 7 || fmt.Sprint(count.Lost) != "[8 8 7]" {
+		t.Errorf("got %+v, %v", count, err)
+	}
+	if _, err := New(Config{}, cluster.drives[driveID(0)], cluster); err == nil {
+		t.Error("a Reconciler of no drive")
+	}
+	if p := erasure.Default(6); p.K != cluster.m.K {
+		t.Errorf("default code %s", p)
+	}
+}

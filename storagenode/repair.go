@@ -1,0 +1,249 @@
+package storagenode
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+
+	"golang.org/x/sync/semaphore"
+
+	"kintsugi/erasure"
+	"kintsugi/placement"
+	"kintsugi/storagenode/shardstore"
+)
+
+// repairer gets a drive's own shard of a chunk: from a drive that has it, or else from k others.
+type repairer struct {
+	surveyor
+	codes   *erasure.Cache
+	budget  *budget
+	memory  *semaphore.Weighted
+	buffers buffers
+	metrics *Metrics
+	log     *slog.Logger
+	hint    func(placement.ShardID)
+}
+
+const (
+	// window is how much of each source is read at once, in bytes: it bounds the
+	// memory of a rebuild to a shard and k windows.
+	window = 256 << 10
+	// repairMemory bounds the buffers of one drive's repairs, in bytes; a larger repair goes alone.
+	repairMemory = 12 << 20
+)
+
+var errLocal = errors.New("own drive") // a failure to write to it, or to read its state
+
+// repair does what a task asks for.
+func (r *repairer) repair(ctx context.Context, m *placement.Map, chunk chunkID) (outcome, error) {
+	v, err := r.survey(ctx, m, chunk)
+	if err != nil {
+		return failed, err
+	}
+	slot := slices.Index(v.homes, r.me)
+	switch {
+	case slot < 0 || has(v.holdings, r.me, slot):
+		return present, nil
+	case v.isDeleted():
+		return deleted, nil
+	case len(v.holdings) == 0 && (v.unseen || v.corrupt):
+		return unrecoverable, nil
+	case len(v.holdings) == 0:
+		return deleted, nil // nobody knows it
+	}
+	c, _ := agreed(v.holdings)
+	if slot >= c.shards() {
+		return present, nil
+	}
+	out, err := r.fetch(ctx, m, v, slot)
+	if out == copied || out == rebuilt {
+		r.dropCopies(ctx, m, v, slot)
+	}
+	return out, err
+}
+
+// fetch reads or rebuilds the shard of a slot and writes it to the own drive.
+func (r *repairer) fetch(ctx context.Context, m *placement.Map, v *survey, slot int) (outcome, error) {
+	_, holdings := agreed(v.holdings)
+	info := holdings[0].info
+	params := erasure.Params{K: int(info.K), M: int(info.M)}
+	size := erasure.ShardSize(params, int64(info.ChunkSize))
+	if params.Validate() != nil || size != info.Size || size > shardstore.MaxPayload {
+		return unrecoverable, fmt.Errorf("shard of %d bytes does not fit its code %s and chunk of %d bytes", info.Size, params, info.ChunkSize)
+	}
+	need := min(size+int64(params.K)*min(size, window), repairMemory)
+	if err := r.memory.Acquire(ctx, need); err != nil {
+		return failed, err
+	}
+	defer r.memory.Release(need)
+	payload := r.buffers.get(size)
+	defer r.buffers.put(payload)
+	out, err := r.load(ctx, v, slot, params, payload)
+	if err != nil || out == unrecoverable {
+		return out, err
+	}
+	h := shardstore.Header{
+		ID: v.chunk.shard(slot), Partition: v.partition, Epoch: m.Epoch, K: info.K, M: info.M, ChunkSize: info.ChunkSize,
+	}
+	if err := r.budget.take(ctx, size); err != nil {
+		return failed, err
+	}
+	switch err := r.local.Put(ctx, h, payload); {
+	case errors.Is(err, shardstore.ErrDeleted):
+		return deleted, nil
+	case err != nil:
+		return failed, fmt.Errorf("%w: %w", errLocal, err)
+	}
+	r.metrics.written(size)
+	return out, nil
+}
+
+// load fills payload with the shard: as a copy if there is one, or rebuilt.
+func (r *repairer) load(ctx context.Context, v *survey, slot int, params erasure.Params, payload []byte) (outcome, error) {
+	_, holdings := agreed(v.holdings)
+	for _, h := range holdings {
+		if int(h.info.ID.Index) != slot {
+			continue
+		}
+		err := r.read(ctx, v, h, payload, 0)
+		if err == nil {
+			return copied, nil
+		}
+		if ctx.Err() != nil {
+			return failed, err
+		}
+		v.remove(h.drive, slot)
+	}
+	return r.rebuild(ctx, v, slot, params, payload)
+}
+
+// rebuild computes the shard window by window. A source that fails is replaced
+// for the windows that are left: Reed-Solomon works byte by byte.
+func (r *repairer) rebuild(ctx context.Context, v *survey, slot int, params erasure.Params, payload []byte) (outcome, error) {
+	code, err := r.codes.Code(params)
+	if err != nil {
+		return unrecoverable, err
+	}
+	step := int64(len(payload))
+	if code.SubChunks() == 1 {
+		step = min(step, window)
+	}
+	for off := int64(0); off < int64(len(payload)); {
+		out := payload[off:min(off+step, int64(len(payload)))]
+		switch err := r.column(ctx, v, slot, code, out, off); {
+		case err == nil:
+			off += int64(len(out))
+		case errors.Is(err, erasure.ErrTooFewShards):
+			return unrecoverable, nil
+		case !errors.Is(err, errSource):
+			return failed, err
+		}
+	}
+	return rebuilt, nil
+}
+
+// errSource: a source could not be read and is not in the survey any more.
+var errSource = errors.New("source failed")
+
+// column computes the bytes of the shard from off on.
+func (r *repairer) column(ctx context.Context, v *survey, slot int, code erasure.Code, out []byte, off int64) error {
+	sources := v.sources(slot)
+	available := make([]int, len(sources))
+	for i, h := range sources {
+		available[i] = int(h.info.ID.Index)
+	}
+	plan, err := code.RepairPlan([]int{slot}, available)
+	if err != nil {
+		return err
+	}
+	unit := int64(len(out) / code.SubChunks())
+	pieces := make([][]byte, len(plan))
+	defer func() {
+		for _, p := range pieces {
+			r.buffers.put(p)
+		}
+	}()
+	for i, part := range plan {
+		from := sources[slices.Index(available, part.Shard)]
+		pieces[i] = r.buffers.get(int64(part.Count) * unit)
+		if err := r.read(ctx, v, from, pieces[i], off+int64(part.First)*unit); err != nil {
+			v.remove(from.drive, part.Shard)
+			return errors.Join(errSource, ctx.Err())
+		}
+	}
+	return code.Repair([]int{slot}, plan, pieces, [][]byte{out})
+}
+
+// read fills p from a holding. What turns out to be damaged is made known.
+func (r *repairer) read(ctx context.Context, v *survey, h holding, p []byte, off int64) error {
+	peer := r.peer(h.drive)
+	if peer == nil {
+		return errSource
+	}
+	if err := r.budget.take(ctx, int64(len(p))); err != nil {
+		return err
+	}
+	err := peer.ReadAt(ctx, h.info.ID, p, off)
+	if errors.Is(err, shardstore.ErrCorrupt) {
+		r.log.Warn("a shard is corrupt", slog.String("drive", h.drive.String()), slog.String("shard", h.info.ID.String()))
+		r.hint(h.info.ID)
+	}
+	if err == nil {
+		r.metrics.read(int64(len(p)))
+	}
+	return err
+}
+
+// dropCopies removes copies of the chunk's shards from drives that are not their
+// homes, now that this drive has its own, if all other homes have theirs.
+func (r *repairer) dropCopies(ctx context.Context, m *placement.Map, v *survey, slot int) {
+	c, holdings := agreed(v.holdings)
+	if m.Previous(v.partition) != nil {
+		return
+	}
+	for i, home := range v.homes[:min(len(v.homes), c.shards())] {
+		if i != slot && !home.IsZero() && !has(holdings, home, i) {
+			return
+		}
+	}
+	for _, h := range holdings {
+		i := int(h.info.ID.Index)
+		if i >= len(v.homes) || v.homes[i].IsZero() || v.homes[i] == h.drive {
+			continue
+		}
+		if peer := r.peer(h.drive); peer != nil && peer.Drop(ctx, []placement.ShardID{h.info.ID}) == nil {
+			r.metrics.surplus(1)
+		}
+	}
+}
+
+// dropSurplus removes those copies that still are copies when looked at once more.
+func (r *repairer) dropSurplus(ctx context.Context, m *placement.Map, copies []copyOf) error {
+	sure := map[placement.DriveID][]placement.ShardID{}
+	for _, c := range copies {
+		v, err := r.survey(ctx, m, chunkOf(c.shard))
+		if err != nil {
+			return err
+		}
+		r.ask(ctx, v, c.drive, int(c.shard.Index))
+		if len(v.holdings) == 0 {
+			continue
+		}
+		if slices.Contains(judge(v.homes, m.Previous(v.partition) != nil, r.me, v.holdings).surplus, c) {
+			sure[c.drive] = append(sure[c.drive], c.shard)
+		}
+	}
+	for drive, shards := range sure {
+		peer := r.peer(drive)
+		if peer == nil {
+			continue
+		}
+		if err := peer.Drop(ctx, shards); err != nil {
+			return err
+		}
+		r.metrics.surplus(len(shards))
+	}
+	return nil
+}

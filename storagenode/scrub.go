@@ -1,0 +1,88 @@
+package storagenode
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"kintsugi/placement"
+	"kintsugi/storagenode/shardstore"
+)
+
+// ScrubbedDrive is what a Scrubber needs of its drive.
+type ScrubbedDrive interface {
+	// Scrub reads every shard once, at most so many bytes per second, and reports those that are damaged.
+	Scrub(ctx context.Context, bytesPerSecond int64, report func(placement.ShardID, error)) error
+	Usage() shardstore.Usage
+}
+
+// ScrubConfig of a Scrubber. Zero values mean the defaults.
+type ScrubConfig struct {
+	// Interval is the time within which everything is read; 0 means 7 days.
+	Interval time.Duration
+	// MinBytesPerSecond is the least it reads while it reads; 0 means 4 MiB. The rate grows with what there is to read.
+	MinBytesPerSecond int64
+	// Hint is told what is damaged; it passes it to the Reconciler of the drive and must not block.
+	Hint    func(placement.ShardID)
+	Metrics *Metrics     // nil: none
+	Logger  *slog.Logger // nil: discard
+}
+
+// Scrubber reads all shards of one drive again and again, so that damage is
+// found while there is enough left to repair it.
+type Scrubber struct {
+	cfg   ScrubConfig
+	drive ScrubbedDrive
+}
+
+// NewScrubber returns a Scrubber of a drive. It does nothing before Run.
+func NewScrubber(cfg ScrubConfig, drive ScrubbedDrive) *Scrubber {
+	if cfg.Interval <= 0 {
+		cfg.Interval = 7 * 24 * time.Hour
+	}
+	if cfg.MinBytesPerSecond <= 0 {
+		cfg.MinBytesPerSecond = 4 << 20
+	}
+	if cfg.Hint == nil {
+		cfg.Hint = func(placement.ShardID) {}
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Scrubber{cfg: cfg, drive: drive}
+}
+
+// Run scrubs until ctx ends, when it returns nil, or the drive fails. Half of the interval is
+// for reading, so that a pass is done in time however often the process is started anew.
+func (s *Scrubber) Run(ctx context.Context) error {
+	for {
+		begun := time.Now()
+		rate := max(s.cfg.MinBytesPerSecond, int64(float64(s.drive.Usage().LiveBytes)/(s.cfg.Interval.Seconds()/2)))
+		err := s.drive.Scrub(ctx, rate, s.found)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, shardstore.ErrFailed):
+			return err
+		case err != nil:
+			s.cfg.Logger.Warn("a scrub ended early", slog.Any("error", err))
+		default:
+			s.cfg.Metrics.pass()
+			s.cfg.Logger.Info("scrub done", slog.Duration("took", time.Since(begun)))
+		}
+		timer := time.NewTimer(max(s.cfg.Interval/100, s.cfg.Interval-time.Since(begun)))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-timer.C:
+		}
+	}
+}
+
+func (s *Scrubber) found(id placement.ShardID, err error) {
+	s.cfg.Logger.Warn("a shard is damaged", slog.String("shard", id.String()), slog.Any("error", err))
+	s.cfg.Metrics.damaged()
+	s.cfg.Hint(id)
+}
