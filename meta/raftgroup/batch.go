@@ -8,7 +8,7 @@ import (
 
 const (
 	batchBufferSize    = 256 << 10
-	maxKeptBatchBuffer = 4 << 20
+	maxKeptBatchBuffer = 1 << 20
 )
 
 // batch collects the records of one round in aligned memory.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -141,11 +142,8 @@ func TestConflict(t *testing.T) {
 func TestLossyNetwork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := startCluster(t, 2, 1, 2, 3)
-		n := uint64(1)
-		c.net.Drop(func(d Delivery) bool {
-			n = n*6364136223846793005 + 1442695040888963407
-			return n>>60 < 5
-		})
+		var n atomic.Uint64
+		c.net.Drop(func(d Delivery) bool { return n.Add(0x9e3779b97f4a7c15)>>60 < 5 })
 		for i := range 30 {
 			c.put(uint32(i%2), fmt.Sprint(i))
 		}

@@ -22,6 +22,7 @@ type Host struct {
 	metrics   *metrics
 
 	loop loopState
+	pins pins
 
 	stopping chan struct{} // closed first: nothing new begins
 	failed   chan struct{} // closed by fail
@@ -98,6 +99,7 @@ func (h *Host) supervise() {
 	h.cfg.Transport.Unregister(h.cfg.ID)
 	h.committer.stop()
 	commit.Wait()
+	h.pins.wait()
 	h.closeErr = h.log.close(h.Err() == nil)
 	h.metrics.close()
 	close(h.done)

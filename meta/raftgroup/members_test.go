@@ -138,15 +138,11 @@ func TestForce(t *testing.T) {
 // force makes alive the voters of group on all of them.
 func (c *cluster) force(group uint32, alive []uint64) {
 	c.t.Helper()
-	term := uint64(0)
+	var hosts []*Host
 	for _, id := range alive {
-		s, err := c.hosts[id].Status(c.t.Context(), group)
-		must(c.t, err)
-		term = max(term, s.Term)
+		hosts = append(hosts, c.hosts[id])
 	}
-	for _, id := range alive {
-		must(c.t, c.hosts[id].ForceMembers(c.t.Context(), group, alive, term+1))
-	}
+	must(c.t, Force(c.t.Context(), group, hosts...))
 }
 
 // TestForceVoidsChanges forces members while a change is in the log of one survivor: it must not come back.

@@ -3,7 +3,9 @@ package raftgroup
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
+	"sync"
 
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
@@ -37,17 +39,59 @@ func (g *group) snapshotMetadata() (*raftpb.Snapshot, error) {
 	}}, nil
 }
 
+// pins are the snapshots of this host that peers are reading. The host is not done before they are.
+type pins struct {
+	mu     sync.Mutex // guards closed, and adding to open
+	closed bool
+	open   sync.WaitGroup
+}
+
+// wait forbids new ones and waits for the others.
+func (p *pins) wait() {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	p.open.Wait()
+}
+
+// pinned is a snapshot whose stream breaks when its host stops.
+type pinned struct {
+	Snapshot
+	host *Host
+}
+
 // PinSnapshot implements Receiver.
 func (h *Host) PinSnapshot(group uint32) (Snapshot, error) {
 	if _, err := h.group(group); err != nil {
 		return nil, err
 	}
-	select {
-	case <-h.stopping:
+	h.pins.mu.Lock()
+	defer h.pins.mu.Unlock()
+	if h.pins.closed || h.stopped.Load() {
 		return nil, ErrStopped
-	default:
 	}
-	return h.cfg.Machine.Snapshot(group)
+	s, err := h.cfg.Machine.Snapshot(group)
+	if err != nil {
+		return nil, fmt.Errorf("pin snapshot: %w", err)
+	}
+	h.pins.open.Add(1)
+	return &pinned{s, h}, nil
+}
+
+// WriteTo implements Snapshot. If w can be closed with an error, that happens when the host stops.
+func (p *pinned) WriteTo(w io.Writer) (int64, error) {
+	defer p.host.whenStopping(func() {
+		if c, ok := w.(interface{ CloseWithError(error) error }); ok {
+			c.CloseWithError(ErrStopped)
+		}
+	})()
+	return p.Snapshot.WriteTo(w)
+}
+
+// Close implements Snapshot.
+func (p *pinned) Close() error {
+	defer p.host.pins.open.Done()
+	return p.Snapshot.Close()
 }
 
 // receiveSnapshot has the committer fetch the state that m offers. One at a time: raft repeats the offer.
@@ -111,8 +155,7 @@ func (g *group) installed(meta *raftpb.SnapshotMetadata) {
 func (h *Host) runRestore(g *group, r *restore) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	unwatch := h.cancelWhenStopping(cancel)
-	defer unwatch()
+	defer h.whenStopping(cancel)()
 	at, begun, err := h.fetch(ctx, g, r.message)
 	if err != nil && begun && g.applied.Load() > 0 {
 		return fmt.Errorf("group %d: state half restored: %w: %w", g.id, ErrDamaged, err)
@@ -121,15 +164,15 @@ func (h *Host) runRestore(g *group, r *restore) error {
 	return nil
 }
 
-// cancelWhenStopping calls cancel when the host stops, until the returned function is called.
-func (h *Host) cancelWhenStopping(cancel func()) func() {
+// whenStopping calls f when the host stops, until the returned function is called.
+func (h *Host) whenStopping(f func()) func() {
 	over := make(chan struct{})
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		select {
 		case <-h.stopping:
-			cancel()
+			f()
 		case <-over:
 		}
 	}()

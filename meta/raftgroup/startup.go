@@ -18,7 +18,7 @@ const (
 // recover brings log and state of every group together.
 func (h *Host) recover(doubtful bool) error {
 	if h.log.empty() {
-		if doubtful {
+		if doubtful && len(h.cfg.Bootstrap) != 1 && !h.cfg.CutDoubtfulTail {
 			return fmt.Errorf("raft log: %w", ErrDoubtfulTail)
 		}
 		return h.birth()
