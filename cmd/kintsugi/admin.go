@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"time"
 
+	"kintsugi/meta/replica"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -62,23 +64,29 @@ type driveStatus struct {
 	Dir   string `json:"dir"`
 	ID    string `json:"id,omitempty"`
 	State string `json:"state"` // open or lost
-	Used  int64  `json:"usedBytes"`
-	Free  int64  `json:"freeBytes"`
+	Used  uint64 `json:"usedBytes"`
+	Free  uint64 `json:"freeBytes"`
 }
 
 func (e *embedded) answerStatus(w http.ResponseWriter, r *http.Request) {
 	m := e.view.Map()
 	status := struct {
-		Ready      bool           `json:"ready"`
-		Epoch      uint64         `json:"epoch"`
-		Code       [2]int         `json:"code"`
-		Moving     int            `json:"partitionsMoving"`
-		Drives     []driveStatus  `json:"drives"`
-		Redundancy map[string]int `json:"chunksByLiveShards,omitempty"`
-		Repairing  bool           `json:"repairing"`
+		Ready      bool              `json:"ready"`
+		Epoch      uint64            `json:"epoch"`
+		Code       [2]int            `json:"code"`
+		Moving     int               `json:"partitionsMoving"`
+		Drives     []driveStatus     `json:"drives"`
+		Replicas   replica.Counts    `json:"replicas"`
+		Repair     repairStatus      `json:"repair"`
+		Redundancy map[string]uint64 `json:"chunksByRedundancy"`
 	}{Ready: e.isReady(), Epoch: m.Epoch, Code: [2]int{m.K, m.M}, Moving: len(m.Open())}
 	status.Drives = e.driveStatuses()
-	status.Redundancy, status.Repairing = e.repair.redundancy(r.Context())
+	status.Replicas, status.Repair = e.replicas.Count(), e.repair.status()
+	var err error
+	if status.Redundancy, err = e.repair.redundancy(r.Context()); err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
 	w.Header().Set("Content-Type", "application/json")
 	if err := json.NewEncoder(w).Encode(status); err != nil {
 		e.log.Debug("status was not taken", "error", err)
@@ -93,7 +101,7 @@ func (e *embedded) driveStatuses() []driveStatus {
 		s := driveStatus{Dir: b.dir, State: "lost"}
 		if b.isOpen() {
 			usage := b.store.Usage()
-			s.ID, s.State, s.Used, s.Free = b.driveID().String(), "open", usage.Used, usage.Free
+			s.ID, s.State, s.Used, s.Free = b.driveID().String(), "open", usage.UsedBytes, usage.FreeBytes
 		}
 		all = append(all, s)
 	}

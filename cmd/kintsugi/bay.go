@@ -11,6 +11,8 @@ import (
 	"kintsugi/meta/replica"
 	"kintsugi/placement"
 	"kintsugi/storagenode/shardstore"
+
+	"golang.org/x/sys/unix"
 )
 
 // shardsName is the directory of the shard store within a drive.
@@ -91,4 +93,16 @@ func (b *bay) close() error {
 	err := errors.Join(b.store.Close(), b.lock.Close())
 	b.store, b.lock = nil, nil
 	return err
+}
+
+// segmentSize is the size of segment files on the filesystem of dir, in bytes: the
+// default on large ones, less where a few segments would fill it.
+func segmentSize(dir string) int64 {
+	const smallest, largest = 4 << 20, 256 << 20
+	var fs unix.Statfs_t
+	if err := unix.Statfs(dir, &fs); err != nil {
+		return largest
+	}
+	size := int64(fs.Blocks) * fs.Bsize / 32
+	return min(max(size&^(1<<20-1), smallest), largest)
 }

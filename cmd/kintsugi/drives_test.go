@@ -182,14 +182,14 @@ func waitRedundant(t *testing.T, p *process, limit time.Duration) {
 type serverStatus struct {
 	Ready      bool
 	Moving     int `json:"partitionsMoving"`
-	Repairing  bool
+	Repair     struct{ PendingShards, PendingPartitions int }
 	Drives     []struct{ State string }
-	Redundancy map[string]int `json:"chunksByLiveShards"`
+	Redundancy map[string]int `json:"chunksByRedundancy"`
 	Replicas   struct{ Voters, Alive, Want int }
 }
 
 func (s serverStatus) isWhole() bool {
-	if !s.Ready || s.Moving > 0 || s.Repairing || s.Replicas.Alive < s.Replicas.Want || s.Replicas.Voters != s.Replicas.Want {
+	if !s.Ready || s.Moving > 0 || s.Repair.PendingShards > 0 || s.Repair.PendingPartitions > 0 || s.Replicas.Alive < s.Replicas.Want || s.Replicas.Voters != s.Replicas.Want {
 		return false
 	}
 	for _, d := range s.Drives {

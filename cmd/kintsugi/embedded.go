@@ -201,7 +201,7 @@ func (e *embedded) keepCredentials(dir string) {
 }
 
 func (e *embedded) replicaConfig(groups, want int) replica.Config {
-	return replica.Config{Groups: groups, Want: want, Logger: e.log}
+	return replica.Config{Groups: groups, Want: want, Logger: e.log, Metrics: e.driveMetrics}
 }
 
 // startMeta makes the metadata client of the replicas.
@@ -212,7 +212,8 @@ func (e *embedded) openBay(b *bay, id drive.Identity) error {
 	err := b.open(id, shardstore.Config{
 		Drive:       placement.DriveID(id.Drive),
 		SegmentSize: segmentSize(b.dir),
-		Logger:      e.log.With("drive", b.dir),
+		Logger:      e.log.With("dir", b.dir),
+		Metrics:     e.metrics,
 	})
 	if err == nil {
 		e.view.setStore(b.driveID(), b.store)
@@ -220,13 +221,20 @@ func (e *embedded) openBay(b *bay, id drive.Identity) error {
 	return err
 }
 
+// driveMetrics registers what drives count, told apart by their directory.
+func (e *embedded) driveMetrics(dir string) prometheus.Registerer {
+	return prometheus.WrapRegistererWith(prometheus.Labels{"drive": dir}, e.metrics)
+}
+
 // startFront makes the data path and the S3 front on top of it.
 func (e *embedded) startFront() (err error) {
-	e.blobs, err = blob.New(blob.Config{Hint: e.hint, Logger: e.log, Registerer: e.metrics}, e.view)
+	if e.repair, err = newRepair(e); err != nil {
+		return err
+	}
+	e.blobs, err = blob.New(blob.Config{Hint: e.repair.hint, Logger: e.log, Registerer: e.metrics}, e.view)
 	if err != nil {
 		return err
 	}
-	e.repair = newRepair(e)
 	e.front, err = gateway.New(gateway.Config{
 		Meta: e.meta, Blobs: e.blobs, Keys: e.credentials,
 		Region: e.cfg.region, Domains: e.cfg.domains,

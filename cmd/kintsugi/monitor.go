@@ -24,7 +24,6 @@ func (e *embedded) monitor(ctx context.Context) {
 		case <-ticker.C:
 			e.watchBays()
 			e.mendMap(ctx)
-			e.repair.follow()
 		}
 	}
 }
@@ -50,7 +49,7 @@ func (e *embedded) eject(b *bay, cause error) {
 	e.view.dropStore(b.driveID())
 	e.replicas.RemoveDrive(b.replicaDrive())
 	if e.repair != nil {
-		e.repair.stop(b.driveID())
+		e.repair.stopDrive(b.driveID())
 	}
 	if now := inodeOf(b.dir); now == b.inode {
 		b.condemned = now // it failed while it was there
@@ -100,7 +99,7 @@ func (e *embedded) readmit(b *bay, id drive.Identity) {
 		return
 	}
 	e.log.Info("drive is back", "drive", b.dir)
-	e.replicas.AddDrive(b.replicaDrive())
+	e.admit(b)
 }
 
 // welcome makes a drive of the empty directory in b. Its shards and its
@@ -129,7 +128,15 @@ func (e *embedded) welcome(b *bay) {
 	}
 	e.keepCredentials(b.dir)
 	e.log.Info("an empty directory became a drive", "drive", b.dir, "id", b.driveID().String())
+	e.admit(b)
+}
+
+// admit lets metadata and repair use the drive in b.
+func (e *embedded) admit(b *bay) {
 	e.replicas.AddDrive(b.replicaDrive())
+	if e.repair != nil {
+		e.repair.start(b)
+	}
 }
 
 // mendMap proposes what the map should learn from the bays.
@@ -171,6 +178,9 @@ func (e *embedded) changeMap(ctx context.Context, edit func(*placement.Map) (*pl
 		return
 	}
 	e.view.setMap(next)
+	if e.repair != nil {
+		e.repair.notify()
+	}
 	e.log.Info("cluster map changed", "epoch", next.Epoch, "drives", len(next.Drives), "partitionsMoving", len(next.Open()))
 }
 

@@ -53,17 +53,14 @@ func refuse(w http.ResponseWriter, _ *http.Request) {
 
 // removeGarbage removes what was deleted and what crashed uploads left, until ctx ends.
 func (e *embedded) removeGarbage(ctx context.Context) {
-	var workers sync.WaitGroup
-	workers.Go(func() { e.blobs.CollectGarbage(ctx, e.meta) })
-	workers.Go(func() { e.blobs.SweepOrphans(ctx, e.meta, e.sweepable) })
-	workers.Wait()
-}
-
-// sweepable returns the open drives, for the orphan sweep.
-func (e *embedded) sweepable() []blob.SweepDrive {
-	var drives []blob.SweepDrive
-	for _, store := range e.view.current.Load().stores {
-		drives = append(drives, store)
+	garbage, err := blob.NewGarbage(e.blobs, e.meta, blob.GarbageConfig{Groups: e.replicas.Groups()})
+	if err != nil {
+		e.log.Error("deleted space is not given back", "error", err)
+		return
 	}
-	return drives
+	sweep := blob.NewSweep(e.blobs, e.meta, blob.SweepConfig{})
+	var workers sync.WaitGroup
+	workers.Go(func() { _ = garbage.Run(ctx) }) // its error is that of ctx
+	workers.Go(func() { _ = sweep.Run(ctx) })
+	workers.Wait()
 }

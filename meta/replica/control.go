@@ -304,3 +304,33 @@ func hostIDs(hosts []*host) []uint64 {
 	}
 	return ids
 }
+
+// Counts tells how well the metadata is replicated: the worst of all groups.
+type Counts struct {
+	Want   int `json:"want"`   // voters that every group is to have
+	Voters int `json:"voters"` // that it has, dead ones included
+	Alive  int `json:"alive"`  // of those, how many run
+}
+
+// Count asks the leaders.
+func (s *Set) Count() Counts {
+	worst := Counts{Want: int(s.want.Load()), Voters: -1}
+	alive := hostIDs(s.alive())
+	for group := range uint32(s.cfg.Groups) {
+		leader := s.findLeader(group)
+		if leader == nil {
+			return Counts{Want: worst.Want}
+		}
+		voters := leader.status(group).Members.GetVoters()
+		running := 0
+		for _, id := range voters {
+			if slices.Contains(alive, id) {
+				running++
+			}
+		}
+		if worst.Voters < 0 || running < worst.Alive {
+			worst.Voters, worst.Alive = len(voters), running
+		}
+	}
+	return worst
+}

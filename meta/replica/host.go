@@ -49,6 +49,7 @@ func (s *Set) openHost(d Drive, r record, cutTail bool) (*host, error) {
 		Logger:    s.log.With("drive", d.Dir),
 
 		CutDoubtfulTail: cutTail,
+		Registerer:      s.cfg.Metrics(d.Dir),
 	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("metadata log of %s: %w", d.Dir, err), machine.Close())

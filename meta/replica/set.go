@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"kintsugi/meta/raftgroup"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // Config of a Set.
@@ -23,6 +25,8 @@ type Config struct {
 	// AbandonAfter is how long a dead voter without a successor stays a member. Default 10 s.
 	AbandonAfter time.Duration
 	Logger       *slog.Logger
+	// Metrics gives the registerer for the host in a drive directory. Nil: no metrics.
+	Metrics func(drive string) prometheus.Registerer
 }
 
 // Set is the hosts of one process. It implements meta.Consensus.
@@ -67,6 +71,9 @@ func Open(cfg Config, drives []Drive) (*Set, error) {
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Metrics == nil {
+		cfg.Metrics = func(string) prometheus.Registerer { return nil }
 	}
 	s := &Set{
 		cfg: cfg, log: cfg.Logger, transport: raftgroup.NewMemory(),

@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"kintsugi/erasure"
+	"kintsugi/placement"
+	"kintsugi/storagenode"
+)
+
+// repair runs a reconciler and a scrubber for every drive that is open.
+type repair struct {
+	e       *embedded
+	codes   *erasure.Cache
+	metrics *storagenode.Metrics
+
+	running sync.WaitGroup
+	mu      sync.RWMutex // guards workers
+	workers map[placement.DriveID]*repairWorker
+}
+
+// repairWorker is what runs for one drive.
+type repairWorker struct {
+	reconciler *storagenode.Reconciler
+	stop       context.CancelFunc
+}
+
+func newRepair(e *embedded) (*repair, error) {
+	metrics, err := storagenode.NewMetrics(e.metrics)
+	if err != nil {
+		return nil, err
+	}
+	r := &repair{e: e, codes: &erasure.Cache{}, metrics: metrics, workers: map[placement.DriveID]*repairWorker{}}
+	for _, b := range e.bays {
+		if b.isOpen() {
+			r.start(b)
+		}
+	}
+	return r, nil
+}
+
+// start begins to work for the drive in b.
+func (r *repair) start(b *bay) {
+	log := r.e.log.With("dir", b.dir)
+	reconciler, err := storagenode.New(storagenode.Config{
+		Drive: b.driveID(), Codes: r.codes, Metrics: r.metrics, Logger: log,
+		Hint: r.hint, Clean: r.clean,
+	}, b.store, r.e.view)
+	if err != nil {
+		log.Error("the drive cannot be repaired", "error", err)
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	w := &repairWorker{reconciler: reconciler, stop: cancel}
+	scrubber := storagenode.NewScrubber(storagenode.ScrubConfig{Hint: r.hint, Metrics: r.metrics, Logger: log}, b.store)
+	for name, run := range map[string]func(context.Context) error{"repair": reconciler.Run, "scrub": scrubber.Run} {
+		r.running.Go(func() {
+			if err := run(ctx); err != nil {
+				log.Info("stopped with the drive", "worker", name, "error", err)
+			}
+		})
+	}
+	r.mu.Lock()
+	r.workers[b.driveID()] = w
+	r.mu.Unlock()
+	r.notify()
+}
+
+// stopDrive ends the work for a drive. It does not wait: the drive may hang.
+func (r *repair) stopDrive(id placement.DriveID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if w := r.workers[id]; w != nil {
+		w.stop()
+		delete(r.workers, id)
+	}
+}
+
+// stopAll ends all work and waits for it.
+func (r *repair) stopAll() {
+	r.mu.Lock()
+	for _, w := range r.workers {
+		w.stop()
+	}
+	clear(r.workers)
+	r.mu.Unlock()
+	r.running.Wait()
+}
+
+// hint passes a missing or damaged shard to the drives: its home knows itself.
+func (r *repair) hint(id placement.ShardID) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	for _, w := range r.workers {
+		w.reconciler.Hint(id)
+	}
+}
+
+// notify tells every reconciler that the map or the set of drives has changed.
+func (r *repair) notify() {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	for _, w := range r.workers {
+		w.reconciler.Notify()
+	}
+}
+
+// clean closes the transitions of partitions whose homes are complete.
+func (r *repair) clean(epoch uint64, partitions []uint32) {
+	if m := r.e.view.Map(); m.Epoch != epoch {
+		return // the homes have changed meanwhile: they report again
+	}
+	r.e.completeTransitions(context.Background(), partitions)
+}
+
+// repairStatus is the state of all reconcilers in the answer of /status.
+type repairStatus struct {
+	PendingShards     int     `json:"pendingShards"`
+	PendingPartitions int     `json:"pendingPartitions"`
+	BytesPerSecond    float64 `json:"bytesPerSecond"`
+	ETASeconds        float64 `json:"etaSeconds"` // negative: nothing moves
+}
+
+func (r *repair) status() repairStatus {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	var sum repairStatus
+	for _, w := range r.workers {
+		s := w.reconciler.Status()
+		sum.PendingShards += s.PendingShards
+		sum.PendingPartitions += s.PendingPartitions
+		sum.BytesPerSecond += s.BytesPerSecond
+		if s.ETA < 0 {
+			sum.ETASeconds = -1
+		} else if sum.ETASeconds >= 0 {
+			sum.ETASeconds = max(sum.ETASeconds, s.ETA.Seconds())
+		}
+	}
+	return sum
+}
+
+// redundancyTimeout bounds the count behind /status.
+const redundancyTimeout = 20 * time.Second
+
+// redundancy counts the chunks by how many of their shards can be reached.
+func (r *repair) redundancy(ctx context.Context) (map[string]uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, redundancyTimeout)
+	defer cancel()
+	count, err := storagenode.CountRedundancy(ctx, r.e.view)
+	if err != nil {
+		return nil, fmt.Errorf("count redundancy: %w", err)
+	}
+	by := map[string]uint64{"whole": count.Whole()}
+	for lost, n := range count.Lost[1:] {
+		if n > 0 {
+			by["lost "+strconv.Itoa(lost+1)] = n
+		}
+	}
+	if count.Unreadable > 0 {
+		by["unreadable"] = count.Unreadable
+	}
+	return by, nil
+}
