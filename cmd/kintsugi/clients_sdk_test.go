@@ -16,7 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/minio/minio-go/v7"
-	"github.com/minio/minio-go/v7/pkg/credentials"
+	miniocredentials "github.com/minio/minio-go/v7/pkg/credentials"
 )
 
 // randomBytes returns n bytes that are the same in every run.
@@ -149,7 +149,7 @@ func (c *clientTest) minioGo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client, err := minio.New(endpoint.Host, &minio.Options{Creds: credentials.NewStaticV4(testAccessKey, testSecretKey, "")})
+	client, err := minio.New(endpoint.Host, &minio.Options{Creds: miniocredentials.NewStaticV4(testAccessKey, testSecretKey, "")})
 	if err != nil {
 		t.Fatal(err)
 	}
