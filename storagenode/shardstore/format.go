@@ -140,7 +140,7 @@ func alignFor(size, n int64) int64 {
 
 func driveHash(id placement.DriveID) uint64 { return xxh3.Hash(id[:]) }
 
-// idHash seeds the checksums of a shard's blocks and finds it in the index.
+// idHash seeds the checksums of a shard's blocks.
 func idHash(id placement.ShardID) uint64 {
 	var b [21]byte
 	copy(b[:16], id.Blob[:])
