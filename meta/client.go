@@ -46,7 +46,8 @@ func (c *Client) propose(ctx context.Context, group int, op Op, body any) (any, 
 	return c.consensus.Propose(ctx, group, cmd)
 }
 
-// PutObject makes a version visible. Version.ID, Sequence and Modified are set by the state machine (Modified: by the proposer's clock).
+// PutObject makes a version visible, of Body if it has no blobs. Version.Size must be that of the body
+// or the sum of the blobs, else ErrFormat. Version.ID, Sequence and Modified are set by the state machine (Modified: by the proposer's clock).
 type PutObject struct {
 	Bucket    string    `cbor:"1,keyasint"`
 	Key       string    `cbor:"2,keyasint"`
@@ -142,7 +143,7 @@ type VersionListing struct {
 	NextVersion *VersionID
 }
 
-// PutPart adds or replaces a part of an upload.
+// PutPart adds or replaces a part of an upload. The sum of its blobs must be its size, else ErrInvalidPart.
 type PutPart struct {
 	Bucket   string `cbor:"1,keyasint"`
 	Key      string `cbor:"2,keyasint"`

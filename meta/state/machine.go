@@ -29,6 +29,7 @@ type Config struct {
 	Groups       int          // number of groups, 0: any; the state of a group beyond is damage
 	MemtableSize int64        // bytes of writes kept in memory before they become a table; 0: 4 MiB
 	ReserveBytes int64        // free space of the drive under which Admit refuses commands that add data; 0: 64 MiB
+	BallastBytes int64        // size of a file that is given up when the drive is full; 0: none
 	Logger       *slog.Logger // nil: discard
 }
 
@@ -68,7 +69,9 @@ func Open(dir string, config Config) (*Machine, error) {
 	if config.ReserveBytes <= 0 {
 		config.ReserveBytes = defaultReserve
 	}
-	db, err := lsm.Open(dir, lsm.Options{MemtableSize: config.MemtableSize, Logger: config.Logger})
+	db, err := lsm.Open(dir, lsm.Options{
+		MemtableSize: config.MemtableSize, BallastBytes: config.BallastBytes, Logger: config.Logger,
+	})
 	if err != nil {
 		return nil, damaged(err)
 	}

@@ -58,6 +58,9 @@ func (x *tx) mayPut(c meta.PutObject, cur *record) error {
 	if len(c.Key) > maxKeySize || len(c.Body) > maxBodySize || len(c.Version.Blobs) > maxBlobs {
 		return meta.ErrTooLarge
 	}
+	if !sizesAgree(c) {
+		return fmt.Errorf("an object of %d bytes: its body or blobs have another size: %w", c.Version.Size, meta.ErrFormat)
+	}
 	if err := x.expired(c.Started); err != nil {
 		return err
 	}
@@ -77,6 +80,22 @@ func (x *tx) mayPut(c meta.PutObject, cur *record) error {
 		}
 	}
 	return nil
+}
+
+// sizesAgree tells whether the body or the blobs have the size of the object. A reader takes a difference for damage.
+func sizesAgree(c meta.PutObject) bool {
+	if len(c.Version.Blobs) == 0 {
+		return c.Version.Size == int64(len(c.Body))
+	}
+	return len(c.Body) == 0 && c.Version.Size == blobsSize(c.Version.Blobs)
+}
+
+func blobsSize(blobs []meta.Blob) int64 {
+	size := int64(0)
+	for i := range blobs {
+		size += blobs[i].Size
+	}
+	return size
 }
 
 // expired refuses blobs that the orphan sweep may have taken.

@@ -57,7 +57,7 @@ func (x *tx) putPart(c meta.PutPart) (meta.Part, error) {
 	if _, _, err := x.openUpload(meta.UploadRef{Bucket: c.Bucket, Key: c.Key, ID: c.UploadID}); err != nil {
 		return part, err
 	}
-	if part.Number < 1 || part.Number > 10000 || len(part.Blobs) > maxBlobs {
+	if part.Number < 1 || part.Number > 10000 || len(part.Blobs) > maxBlobs || blobsSize(part.Blobs) != part.Size {
 		return part, meta.ErrInvalidPart
 	}
 	if err := x.expired(c.Started); err != nil {

@@ -185,11 +185,7 @@ func (r *reader) layout(rec *record) error {
 	if err != nil {
 		return err
 	}
-	size := int64(0)
-	for i := range v.Blobs {
-		size += v.Blobs[i].Size
-	}
-	if size != v.Size {
+	if size := blobsSize(v.Blobs); size != v.Size {
 		return fmt.Errorf("blobs of %d bytes for an object of %d: %w", size, v.Size, meta.ErrCorrupt)
 	}
 	return nil

@@ -1,15 +1,25 @@
 package lsm
 
 import (
+	"errors"
+	"log/slog"
 	"math"
 	"math/bits"
 	"slices"
+	"syscall"
+	"time"
 )
 
 // Tables are of tiers: tier 0 has up to the size of a memtable, each further tier four
 // times that. Four neighbours (by age) of which none is of a higher tier than the newest are merged into one. So data is
 // rewritten once per tier, and a key is looked for in at most about four tables per tier, most of which their filters exclude.
-const mergeWidth = 4
+const (
+	mergeWidth   = 4
+	paceBytes    = 512 << 10             // written by a merge between two pauses
+	maxPause     = 20 * time.Millisecond // of a merge
+	urgentTables = 24                    // from so many on merges do not pause
+	roomInterval = time.Second           // between attempts to write to a full drive
+)
 
 // flushLoop writes memtables to tables, the oldest first.
 func (db *DB) flushLoop() {
@@ -22,10 +32,30 @@ func (db *DB) flushLoop() {
 		if err == nil {
 			err = db.replace(list, nil, t)
 		}
+		if errors.Is(err, syscall.ENOSPC) && db.awaitRoom() {
+			continue
+		}
 		if err != nil {
 			db.Fail(err)
 			return
 		}
+	}
+}
+
+// awaitRoom waits before a full drive is tried again; reads go on meanwhile, and commits as long as
+// memtables take them. It is false when the database ends.
+func (db *DB) awaitRoom() bool {
+	db.options.Logger.Warn("metadata drive is full", slog.String("dir", db.dir))
+	if db.dropBallast() {
+		return true
+	}
+	select {
+	case <-db.stop:
+		return false
+	case <-db.failed:
+		return false
+	case <-time.After(roomInterval):
+		return true
 	}
 }
 
@@ -53,6 +83,7 @@ func (db *DB) compactLoop() {
 		for i, t := range window {
 			cursors[i] = newTableCursor(t)
 		}
+		started := db.changes()
 		// A deletion must be kept while an older table may have the key.
 		t, err := db.writeTable(cursors, oldest)
 		for _, c := range cursors {
@@ -61,11 +92,34 @@ func (db *DB) compactLoop() {
 		if err == nil {
 			err = db.replace(nil, window, t)
 		}
+		if errors.Is(err, syscall.ENOSPC) {
+			if !db.awaitChange(started) { // a merge can wait for room
+				return
+			}
+			continue
+		}
 		if err != nil {
 			db.Fail(err)
 			return
 		}
 	}
+}
+
+// changes counts the changes of the tables.
+func (db *DB) changes() uint64 {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	return db.installed
+}
+
+// awaitChange waits until the tables have changed since and tells whether the database is still open.
+func (db *DB) awaitChange(since uint64) bool {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	for db.err == nil && !db.closed && db.installed == since {
+		db.changed.Wait()
+	}
+	return db.err == nil && !db.closed
 }
 
 // awaitMerge returns tables to merge, the newest first, and whether the oldest of all is among them; nil when the database ends.
@@ -126,17 +180,28 @@ func (db *DB) writeTable(cursors []cursor, dropDeleted bool) (*table, error) {
 
 func (db *DB) merge(w *tableWriter, cursors []cursor, dropDeleted bool) error {
 	it := Iterator{cursors: cursors, keepDeleted: !dropDeleted}
+	paced, since := int64(0), time.Now()
 	for ok := it.Seek(nil); ok; ok = it.Next() {
-		if len(w.hashes)&0xfff == 0 {
+		if w.offset-paced >= paceBytes {
 			if err := db.ended(); err != nil {
 				return err
 			}
+			if len(cursors) > 1 && db.tables() < urgentTables {
+				time.Sleep(min(time.Since(since), maxPause)) // leave half of a core to others
+			}
+			paced, since = w.offset, time.Now()
 		}
 		if err := w.add(it.at); err != nil {
 			return err
 		}
 	}
 	return it.failed
+}
+
+func (db *DB) tables() int {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	return len(db.current.tables)
 }
 
 // ended tells whether background work is of no use any more.
@@ -173,6 +238,9 @@ func (db *DB) replace(list *skiplist, window []*table, t *table) error {
 		}
 	}
 	if err := db.saveManifest(tables); err != nil {
+		if t != nil {
+			t.discard() // the file is removed by the next Open, unless the manifest names it after all
+		}
 		return err
 	}
 	db.mu.Lock()

@@ -21,6 +21,7 @@ var (
 type Options struct {
 	MemtableSize int64        // bytes of memory after which writes go to a table; 0: 4 MiB
 	MaxUnflushed int          // memtables that wait for that before Commit waits; 0: 2
+	BallastBytes int64        // size of a file that is given up when the drive is full; 0: none
 	Logger       *slog.Logger // nil: discard
 }
 
@@ -39,11 +40,14 @@ type DB struct {
 	err     error // the first failure: nothing is written any more
 	closed  bool
 
+	installed uint64 // counts changes of current
+
 	sequence atomic.Uint64 // of the newest visible write
 	writer   sync.Mutex    // serializes Commit and Flush
 	manifest sync.Mutex    // serializes changes of the tables; taken before mu
 	workers  sync.WaitGroup
 	failed   chan struct{} // closed by the first failure
+	stop     chan struct{} // closed by Close
 }
 
 // Open opens the database in dir, which it makes if need be. ErrCorrupt says that its files are damaged.
@@ -65,7 +69,7 @@ func Open(dir string, options Options) (*DB, error) {
 		return nil, err
 	}
 	db := &DB{
-		dir: dir, options: options, dirFile: dirFile, nextID: 1, failed: make(chan struct{}),
+		dir: dir, options: options, dirFile: dirFile, nextID: 1, failed: make(chan struct{}), stop: make(chan struct{}),
 		refs: make(map[*table]int), pins: make(map[*state]int),
 	}
 	db.changed = sync.NewCond(&db.mu)
@@ -75,6 +79,9 @@ func Open(dir string, options Options) (*DB, error) {
 	}
 	db.current = &state{lists: []*skiplist{newSkiplist()}, tables: tables}
 	db.acquireState(db.current)
+	if err := db.makeBallast(); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
 	db.workers.Go(db.flushLoop)
 	db.workers.Go(db.compactLoop)
 	return db, nil
@@ -149,6 +156,7 @@ func (db *DB) rotate() {
 func (db *DB) install(s *state) {
 	old := db.current
 	db.current = s
+	db.installed++
 	db.acquireState(s)
 	db.releaseState(old)
 	db.changed.Broadcast()
@@ -232,6 +240,7 @@ func (db *DB) Close() error {
 		return nil
 	}
 	db.closed = true
+	close(db.stop)
 	db.changed.Broadcast()
 	db.mu.Unlock()
 	db.workers.Wait()
