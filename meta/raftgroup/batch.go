@@ -9,6 +9,7 @@ import (
 const (
 	batchBufferSize    = 256 << 10
 	maxKeptBatchBuffer = 1 << 20
+	maxRoundBytes      = 8 << 20 // of a round's batch: what exceeds it goes into another
 )
 
 // batch collects the records of one round in aligned memory.

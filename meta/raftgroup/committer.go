@@ -14,7 +14,7 @@ const (
 	maxApplyBytes      = 512 << 10
 	lazyEntries        = 256
 	syncBytes          = 8 << 20  // executed since the last Sync
-	maxBacklogBytes    = 64 << 20 // committed but not executed; beyond it the loop waits
+	maxBacklogBytes    = 16 << 20 // committed but not executed; beyond it the loop waits
 	committedEntrySize = 128
 )
 

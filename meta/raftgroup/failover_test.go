@@ -29,6 +29,34 @@ func TestLeaderGone(t *testing.T) {
 	c.same(3, 4, 5)
 }
 
+// TestElect restarts all hosts, whose logs end at different entries: each group is led at once.
+func TestElect(t *testing.T) {
+	c := startCluster(t, 4, 1, 2, 3)
+	for _, id := range c.first {
+		for g := range uint32(4) {
+			c.put(g, fmt.Sprint("before the end of ", id))
+		}
+		c.close(id)
+		if id == 2 {
+			break
+		}
+	}
+	c.close(3)
+	var hosts []*Host
+	for _, id := range c.first {
+		hosts = append(hosts, c.open(id))
+	}
+	start := time.Now()
+	must(t, Elect(t.Context(), hosts...))
+	for g := range uint32(4) {
+		c.put(g, "after")
+	}
+	if d := time.Since(start); d > 700*time.Millisecond {
+		t.Errorf("%v until every group was led", d)
+	}
+	c.same(1, 2, 3)
+}
+
 // TestQuorumLost checks that nothing is acknowledged or read without a quorum, and all goes on with one.
 func TestQuorumLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

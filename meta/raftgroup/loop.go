@@ -182,13 +182,16 @@ func (h *Host) advance() (more bool, err error) {
 	h.log.begin()
 	for _, g := range s.active {
 		h.handle(g)
+		if len(h.log.batch.buf) > maxRoundBytes {
+			if err := h.write(); err != nil {
+				return false, err
+			}
+			h.log.begin()
+		}
 	}
 	h.flush()
-	if h.log.batch.records > 0 {
-		s.wrote = true
-		if err := h.metrics.timeSync(func() error { return h.log.commit(0) }); err != nil {
-			return false, err
-		}
+	if err := h.write(); err != nil {
+		return false, err
 	}
 	for _, e := range s.late {
 		h.post(e)
@@ -208,6 +211,15 @@ func (h *Host) advance() (more bool, err error) {
 	clear(s.items)
 	s.items = s.items[:0]
 	return true, nil
+}
+
+// write makes the batch durable, if there is anything in it.
+func (h *Host) write() error {
+	if h.log.batch.records == 0 {
+		return nil
+	}
+	h.loop.wrote = true
+	return h.metrics.timeSync(func() error { return h.log.commit(0) })
 }
 
 // collect fetches the Ready of every group that has one.

@@ -16,12 +16,12 @@ type Machine interface {
 	// and returns one result per entry. The transaction may be lost by a crash until Sync; it is
 	// never torn. A result may be an error: that of the command. An error of Apply itself fails the host.
 	Apply(entries []Entry) ([]any, error)
-	// Sync makes all that was applied durable. The host calls it before the log is truncated, and Apply must
-	// not follow another Apply forever without it: the machine says by NeedSync when.
+	// Sync makes all that was applied durable. The host calls it before the log is truncated, every few MiB and when it
+	// is closed; a machine that has to be synced more often does so within Apply.
 	Sync() error
 	// Snapshot pins the state of group for a transfer to another host.
 	Snapshot(group uint32) (Snapshot, error)
-	// Restore replaces the state of group by what a Snapshot wrote. A crash within it leaves a
+	// Restore replaces the state of group by what a Snapshot wrote. A crash or an error within it leaves a
 	// group whose Position is zero.
 	Restore(group uint32, at Position, r io.Reader) error
 }
@@ -34,7 +34,8 @@ type Position struct {
 }
 
 // Entry is a committed log entry of a group. Data is empty for one that carries no command;
-// Members is set when the entry changed them.
+// Members is set when the entry changed them, and with the first entry after they were set in another way (at
+// birth, by force): the machine keeps the last that is not nil in the Position of the group.
 type Entry struct {
 	Group   uint32
 	Index   uint64

@@ -1,6 +1,7 @@
 package raftgroup
 
 import (
+	"bytes"
 	"encoding/gob"
 	"errors"
 	"fmt"
@@ -8,6 +9,8 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
+	"time"
 )
 
 // listMachine is a Machine in memory whose state is the list of the commands it executed. What was not synced is
@@ -18,6 +21,10 @@ type listMachine struct {
 	synced map[uint32]listState
 	fail   error
 	keep   bool // keep the commands; else only their number
+
+	brokenStreams  int  // so many snapshots break off
+	endlessStreams bool // snapshots never end
+	restores       atomic.Int64
 }
 
 type listState struct {
@@ -94,16 +101,25 @@ func (m *listMachine) Snapshot(group uint32) (Snapshot, error) {
 	defer m.mu.Unlock()
 	s := m.groups[group]
 	s.Commands = slices.Clone(s.Commands)
-	return &listSnapshot{s}, nil
+	broken := m.brokenStreams > 0
+	if broken {
+		m.brokenStreams--
+	}
+	return &listSnapshot{s, broken, m.endlessStreams}, nil
 }
 
 func (m *listMachine) Restore(group uint32, at Position, r io.Reader) error {
+	m.restores.Add(1)
 	m.mu.Lock()
 	delete(m.groups, group)
 	delete(m.synced, group)
 	m.mu.Unlock()
 	s := listState{At: at}
-	dec := gob.NewDecoder(r)
+	p, err := io.ReadAll(r)
+	if err != nil {
+		return err
+	}
+	dec := gob.NewDecoder(bytes.NewReader(p))
 	if err := errors.Join(dec.Decode(&s.Commands), dec.Decode(&s.Count)); err != nil {
 		return err
 	}
@@ -113,12 +129,24 @@ func (m *listMachine) Restore(group uint32, at Position, r io.Reader) error {
 	return nil
 }
 
-type listSnapshot struct{ state listState }
+type listSnapshot struct {
+	state           listState
+	broken, endless bool
+}
 
 func (s *listSnapshot) Position() Position { return s.state.At }
 func (s *listSnapshot) Close() error       { return nil }
 
 func (s *listSnapshot) WriteTo(w io.Writer) (int64, error) {
 	enc := gob.NewEncoder(w)
+	if s.broken {
+		return 0, errors.Join(enc.Encode(s.state.Commands[:1]), errors.New("stream broke"))
+	}
+	for s.endless {
+		if _, err := w.Write([]byte{0}); err != nil {
+			return 0, err
+		}
+		time.Sleep(time.Millisecond)
+	}
 	return 0, errors.Join(enc.Encode(s.state.Commands), enc.Encode(s.state.Count))
 }

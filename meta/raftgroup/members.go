@@ -93,25 +93,6 @@ func (g *group) membersChanged() {
 	g.mu.Unlock()
 }
 
-// Force makes hosts, all of this process, the only voters of group. See ForceMembers for when that is right.
-func Force(ctx context.Context, group uint32, hosts ...*Host) error {
-	var voters []uint64
-	term := uint64(0)
-	for _, h := range hosts {
-		s, err := h.Status(ctx, group)
-		if err != nil {
-			return fmt.Errorf("replica %d: %w", h.ID(), err)
-		}
-		voters, term = append(voters, h.ID()), max(term, s.Term)
-	}
-	for _, h := range hosts {
-		if err := h.ForceMembers(ctx, group, voters, term+1); err != nil {
-			return fmt.Errorf("replica %d: %w", h.ID(), err)
-		}
-	}
-	return nil
-}
-
 // ForceMembers makes voters the members of group on this host without asking anyone. It is for the case that the
 // caller knows the other voters to be gone for ever and no quorum is left, but at least voters-quorum+1 of
 // the old ones are: then one of them has every committed entry, and the election among them finds it. It must be called

@@ -99,7 +99,7 @@ func (g *group) confirm(ctx context.Context) (*tenure, error) {
 	}
 	t := g.tenure.Load()
 	if t == nil {
-		return nil, &NotLeaderError{Leader: g.leader.Load(), Term: g.term.Load()}
+		return nil, &NotLeaderError{Term: g.term.Load()}
 	}
 	return t, nil
 }

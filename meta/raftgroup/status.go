@@ -2,6 +2,7 @@ package raftgroup
 
 import (
 	"context"
+	"slices"
 
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
@@ -11,14 +12,16 @@ import (
 
 // Status is how one group stands, as this host sees it.
 type Status struct {
-	Leader  uint64 // 0: unknown
-	Term    uint64
-	Commit  uint64
-	Applied uint64
-	First   uint64 // oldest entry in the log
-	Last    uint64
-	Members *raftpb.ConfState
-	Peers   map[uint64]Progress // of every member; on the leader only
+	Leader   uint64 // 0: unknown
+	Term     uint64
+	Commit   uint64
+	Applied  uint64
+	First    uint64 // oldest entry in the log
+	Last     uint64 // newest entry
+	LastTerm uint64
+	Voter    bool // this host is one
+	Members  *raftpb.ConfState
+	Peers    map[uint64]Progress // of every member; on the leader only
 }
 
 // Progress is how far a member is, as its leader sees it.
@@ -72,6 +75,8 @@ func (g *group) status() Status {
 		First: g.log.start + 1, Last: g.log.last(),
 		Members: proto.Clone(g.members()).(*raftpb.ConfState),
 	}
+	s.LastTerm, _ = g.log.Term(s.Last)
+	s.Voter = slices.Contains(s.Members.Voters, g.host.cfg.ID)
 	if rs.RaftState != raft.StateLeader {
 		return s
 	}
