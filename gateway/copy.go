@@ -31,10 +31,13 @@ func (r *request) copyObject() error {
 	}
 	for attempt := 1; ; attempt++ {
 		source, put, shared, err := r.tryCopy(&c)
-		if shared && errors.Is(err, meta.ErrNoSuchKey) && c.condition.IfMatch == "" && attempt < sharedAttempts {
-			continue // its blobs went with the version that held them
-		}
-		if err != nil {
+		switch {
+		case shared && errors.Is(err, meta.ErrNoSuchKey): // its blobs went with the version that held them
+			if attempt < sharedAttempts {
+				continue
+			}
+			return errOperationAborted
+		case err != nil:
 			return conditional(err, c.condition)
 		}
 		return r.answerCopy(&source, put)

@@ -135,7 +135,7 @@ func (a *Auth) Body(raw io.Reader, contentLength int64) (*Body, error) {
 		return nil, fail(AccessDenied, "Unsigned payloads are allowed over TLS only.")
 	case !streaming && !a.framed:
 		return newPlain(a, raw, contentLength), nil
-	case !streaming && a.decoded < 0 && !a.sized && (a.payload == payloadHashed || contentLength == 0):
+	case !streaming && !a.sized && (a.payload == payloadHashed || contentLength == 0):
 		// Content-Encoding: aws-chunked alone, on bytes that are signed as they are or on none.
 		return newPlain(a, raw, contentLength), nil
 	case a.payload == payloadHashed:

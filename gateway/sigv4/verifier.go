@@ -89,7 +89,10 @@ func (v *Verifier) Authenticate(r *Request) (*Auth, error) {
 			return nil, err
 		}
 	}
-	return auth, auth.describe(r, s, c, v.config.UnsignedOnlyOverTLS)
+	if err := auth.describe(r, s, c, v.config.UnsignedOnlyOverTLS); err != nil {
+		return nil, err
+	}
+	return auth, nil
 }
 
 // checkScope compares the credential's scope and the time with the server's.
