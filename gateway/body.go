@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"time"
 )
 
 // errLongBody says that a body is longer than the operation takes.
@@ -15,8 +16,9 @@ var errLongBody = errors.New("body is too long")
 type rawBody struct {
 	source  io.Reader // nil: the request has none
 	conn    *conn
-	granted int   // bytes that may still come under the current deadline
-	read    int64 // bytes so far
+	granted int           // bytes that may still come within the current allowance of time
+	waited  time.Duration // of that allowance; the time between reads is not the client's
+	read    int64         // bytes so far
 	atEnd   bool
 	err     error // the first failure, kept
 }
@@ -30,12 +32,14 @@ func (b *rawBody) Read(p []byte) (int, error) {
 		return 0, b.err
 	}
 	if b.granted <= 0 {
-		if err := b.conn.armRead(); err != nil {
-			return 0, b.fail(err)
-		}
-		b.granted = progressBytes
+		b.granted, b.waited = progressBytes, 0
+	}
+	start := time.Now()
+	if err := b.conn.SetReadDeadline(start.Add(b.conn.listener.transfer - b.waited)); err != nil {
+		return 0, b.fail(err)
 	}
 	n, err := b.source.Read(p)
+	b.waited += time.Since(start)
 	b.granted -= n
 	b.read += int64(n)
 	switch {

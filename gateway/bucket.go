@@ -28,15 +28,19 @@ func (r *request) listBuckets() error {
 		return err
 	}
 	prefix := r.query.get("prefix")
-	if region := r.query.get("bucket-region"); region != "" && region != r.server.config.Region {
-		limit = 0
+	var buckets []meta.Bucket
+	more := false
+	if region := r.query.get("bucket-region"); region == "" || region == r.server.config.Region {
+		ctx, cancel := r.context()
+		defer cancel()
+		if buckets, more, err = r.server.config.Meta.Buckets(ctx, prefix, after, limit); err != nil {
+			return err
+		}
 	}
-	ctx, cancel := r.context()
-	defer cancel()
-	buckets, more, err := r.server.config.Meta.Buckets(ctx, prefix, after, limit)
-	if err != nil {
-		return err
-	}
+	return r.bucketList(buckets, more, prefix)
+}
+
+func (r *request) bucketList(buckets []meta.Bucket, more bool, prefix string) error {
 	d := newDocument("ListAllMyBucketsResult")
 	r.ownerElement(d)
 	d.open("Buckets")

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"crypto/tls"
 	"errors"
 	"net"
 	"os"
@@ -12,7 +13,7 @@ import (
 )
 
 const (
-	// progressBytes must pass within connTimeouts.transfer, in either direction: a slow
+	// progressBytes must pass within listener.transfer, in either direction: a slow
 	// client is served, one that sends or takes a byte now and then is not.
 	progressBytes = 64 << 10
 
@@ -40,7 +41,8 @@ func (l *listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	wrapped := &conn{Conn: c, listener: l}
+	_, secure := c.(*tls.Conn)
+	wrapped := &conn{Conn: c, listener: l, secure: secure}
 	l.mu.Lock()
 	l.open[wrapped] = struct{}{}
 	l.mu.Unlock()
@@ -61,6 +63,7 @@ func (l *listener) closeConns() {
 type conn struct {
 	net.Conn
 	listener *listener
+	secure   bool        // TLS
 	ended    bool        // a read failed or met the end; only the serving goroutine looks
 	expected *request    // begun before 100 Continue, to be handled
 	linger   atomic.Bool // the answer goes out before the request was read
@@ -72,11 +75,6 @@ func (c *conn) Read(p []byte) (int, error) {
 		c.ended = true
 	}
 	return n, err
-}
-
-// armRead gives the client time for the next progressBytes of a body.
-func (c *conn) armRead() error {
-	return c.SetReadDeadline(time.Now().Add(c.listener.transfer))
 }
 
 // Write writes all of p as long as the client takes progressBytes in time.

@@ -118,7 +118,7 @@ func (r *request) authenticate() error {
 		Path:    r.path,
 		Query:   r.rawQuery,
 		Host:    r.host,
-		Secure:  r.ctx.IsTLS(),
+		Secure:  r.conn.secure,
 		Headers: &r.headers,
 	})
 	r.auth = auth

@@ -53,7 +53,7 @@ func (b *documentBody) Close() error {
 // fail answers with an error document.
 func (r *request) fail(err error) {
 	answer := answerTo(err)
-	if answer.Status >= fasthttp.StatusInternalServerError && answer.Status != fasthttp.StatusNotImplemented {
+	if answer.Status >= fasthttp.StatusInternalServerError && answer.Code != errNotImplemented.Code && answer.Code != errSlowDown.Code {
 		r.server.config.Logger.Warn("request failed", slog.String("request", r.id), slog.String("code", answer.Code),
 			slog.String("method", r.method), slog.String("bucket", r.bucket), slog.String("key", r.key), slog.Any("error", err))
 	}

@@ -21,6 +21,9 @@ import (
 	"kintsugi/meta"
 )
 
+// cutTime is how long Shutdown waits for requests whose connection it has closed.
+const cutTime = 5 * time.Second
+
 // Config is what a Server needs. Zero values of the limits stand for the defaults named beside them.
 type Config struct {
 	Meta  *meta.Client
@@ -174,15 +177,22 @@ func (s *Server) Ready() bool {
 	return len(s.listeners) > 0 && !s.draining.Load()
 }
 
-// Shutdown stops accepting, lets requests in flight finish, and cuts off those that do not within ctx.
+// Shutdown stops accepting, lets requests in flight finish, and cuts off those that do not within ctx. When it
+// returns none uses the stores any more, unless it says so.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.draining.Store(true)
 	err := s.http.ShutdownWithContext(ctx)
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	for _, l := range s.listeners {
 		l.closeConns()
 	}
+	s.mu.Unlock()
 	s.removals.Wait()
+	for deadline := time.Now().Add(cutTime); s.inFlight.Load() > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			return errors.Join(err, errors.New("gateway: requests did not end with their connections"))
+		}
+	}
+	s.hasher.Close()
 	return err
 }

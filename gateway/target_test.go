@@ -3,6 +3,7 @@ package gateway
 import (
 	"errors"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -115,4 +116,26 @@ func TestParseQuery(t *testing.T) {
 			}
 		})
 	}
+}
+
+func FuzzParseQuery(f *testing.F) {
+	for _, raw := range []string{"", "acl", "a=1&b=%20+x", "a&a", "%zz", "=&=", "list-type=2&prefix=%ff"} {
+		f.Add(raw)
+	}
+	f.Fuzz(func(t *testing.T, raw string) {
+		q, err := parseQuery(nil, raw)
+		if err != nil {
+			return
+		}
+		var again strings.Builder
+		for _, p := range q {
+			if !utf8.ValidString(p.name) || !utf8.ValidString(p.value) {
+				t.Fatalf("%q is %q", raw, q)
+			}
+			again.WriteString("&" + url.QueryEscape(p.name) + "=" + url.QueryEscape(p.value))
+		}
+		if got, err := parseQuery(nil, again.String()); err != nil || !slices.Equal(got, q) {
+			t.Fatalf("%q is %q, then %q, %v", raw, q, got, err)
+		}
+	})
 }
