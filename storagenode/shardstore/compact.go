@@ -4,18 +4,9 @@ import "context"
 
 // compact copies what is needed of a segment and then uses the segment again.
 func (s *Store) compact(ctx context.Context, seg *segment) error {
-	var list []record
-	err := s.listRecords(seg, func(r *record) {
-		if e := s.index.get(r.ID); e.gen == r.gen && e.off == r.off {
-			list = append(list, *r)
-		}
-	})
-	if err != nil {
-		return err
-	}
 	m := mover{store: s, seg: seg, pace: newPace(s.cfg.CompactBytesPerSecond)}
-	for i := range list {
-		if err := m.move(ctx, &list[i]); err != nil {
+	for _, e := range s.index.inSegment(seg.gen) {
+		if err := m.move(ctx, e); err != nil {
 			return err
 		}
 	}
@@ -23,7 +14,7 @@ func (s *Store) compact(ctx context.Context, seg *segment) error {
 		return err
 	}
 	if s.index.liveBytes(seg.gen) > 0 {
-		return nil // not everything was listed; it stays
+		return nil // a write came in between; at the next look
 	}
 	return s.recycle(seg)
 }
@@ -39,13 +30,12 @@ type mover struct {
 }
 
 // move copies one record, unless it is not needed any more.
-func (m *mover) move(ctx context.Context, r *record) error {
+func (m *mover) move(ctx context.Context, e entry) error {
 	s := m.store
-	if err := m.pace.wait(ctx, r.length()); err != nil {
+	if err := m.pace.wait(ctx, e.length()); err != nil {
 		return err
 	}
-	e := s.index.get(r.ID)
-	if e.gen != r.gen || e.off != r.off {
+	if now := s.index.get(e.id()); now.gen != e.gen || now.off != e.off || now.state != e.state {
 		return nil
 	}
 	switch e.state {
@@ -53,39 +43,37 @@ func (m *mover) move(ctx context.Context, r *record) error {
 		s.index.forgetCorrupt(e)
 		return nil
 	case stateTombstone, stateDropped:
-		if s.index.expire(r.ID, s.tombstoneLimit(), m.seg.gen) {
+		if s.index.expire(e.id(), s.tombstoneLimit(), m.seg.gen) {
 			return nil
 		}
-		return m.pack(ctx, r, &e, nil)
-	case stateLive:
-		return m.movePayload(ctx, r, &e)
+		return m.pack(ctx, &e, nil)
 	}
-	return nil
+	return m.movePayload(ctx, &e)
 }
 
-func (m *mover) movePayload(ctx context.Context, r *record, e *entry) error {
+func (m *mover) movePayload(ctx context.Context, e *entry) error {
 	s := m.store
 	rec, err := s.readDirect(m.seg, e)
 	if err != nil {
 		if err = s.condemn(*e, err); err == ErrCorrupt {
-			s.logError("shard lost in compaction", s.wrap(r.ID, err))
-			s.index.forgetCorrupt(s.index.get(r.ID))
+			s.logError("shard lost in compaction", s.wrap(e.id(), err))
+			s.index.forgetCorrupt(s.index.get(e.id()))
 			return nil
 		}
 		return err
 	}
-	at := payloadOffset(int64(r.size))
-	payload := rec[at : at+int64(r.size)]
+	at := payloadOffset(int64(e.size))
+	payload := rec[at : at+int64(e.size)]
 	s.stats.moved.Add(int64(len(payload)))
-	if r.size < directLimit {
-		return m.pack(ctx, r, e, payload)
+	if e.size < directLimit {
+		return m.pack(ctx, e, payload)
 	}
-	return s.putDirect(ctx, &write{record: *r, from: e}, payload)
+	return s.putDirect(ctx, &write{record: e.record(), from: e}, payload)
 }
 
 // pack adds a small record to the batch.
-func (m *mover) pack(ctx context.Context, r *record, e *entry, payload []byte) error {
-	length := int(r.length())
+func (m *mover) pack(ctx context.Context, e *entry, payload []byte) error {
+	length := int(e.length())
 	if m.batch != nil && m.batch.used+length > batchBytes {
 		if err := m.flush(ctx); err != nil {
 			return err
@@ -95,8 +83,8 @@ func (m *mover) pack(ctx context.Context, r *record, e *entry, payload []byte) e
 		m.batch = &batch{done: make(chan struct{}), buf: *batchBuffers.Get().(*[]byte)}
 	}
 	b := m.batch
-	b.add(write{record: *r, from: e}, length)
-	fillRecord(b.buf[b.used-length:b.used], r.ID, payload)
+	b.add(write{record: e.record(), from: e}, length)
+	fillRecord(b.buf[b.used-length:b.used], e.id(), payload)
 	return nil
 }
 

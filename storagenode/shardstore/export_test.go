@@ -107,3 +107,24 @@ func (d *FaultyDisk) allocate(f *os.File, size int64) error {
 	}
 	return d.LinuxDisk.allocate(f, size)
 }
+
+// Hooks replace the writes and syncs of a disk.
+type Hooks interface {
+	WriteTo(f *os.File, bufs [][]byte, off int64) error
+	SyncFile(f *os.File) error
+}
+
+// Hooked is the real disk but for h.
+func Hooked(h Hooks) Disk { return hooked{h: h} }
+
+type hooked struct {
+	LinuxDisk
+	h Hooks
+}
+
+func (d hooked) write(f *os.File, bufs [][]byte, off int64) error { return d.h.WriteTo(f, bufs, off) }
+func (d hooked) sync(f *os.File) error                            { return d.h.SyncFile(f) }
+
+// WriteTo and SyncFile are the real ones.
+func WriteTo(d LinuxDisk, f *os.File, bufs [][]byte, off int64) error { return d.write(f, bufs, off) }
+func SyncFile(d LinuxDisk, f *os.File) error                          { return d.sync(f) }

@@ -258,8 +258,11 @@ func decodeSegmentHead(b []byte) (segmentHead, error) {
 			break
 		}
 		c := b[at : at+44]
-		if string(c[:4]) != segmentMagic || le.Uint16(c[4:]) != formatVersion || le.Uint64(c[36:]) != xxh3.Hash(c[:36]) {
+		if string(c[:4]) != segmentMagic || le.Uint64(c[36:]) != xxh3.Hash(c[:36]) {
 			continue
+		}
+		if le.Uint16(c[4:]) != formatVersion {
+			return segmentHead{}, ErrVersion
 		}
 		h := segmentHead{gen: le.Uint32(c[24:]), capacity: int64(le.Uint64(c[28:]))}
 		copy(h.drive[:], c[8:24])

@@ -74,6 +74,14 @@ func (e *entry) info() Info {
 	}
 }
 
+// record is what the header of the entry's record says.
+func (e *entry) record() record {
+	return record{
+		Header: e.info().Header, kind: kindOf(e.state), size: e.size, written: e.written,
+		seq: e.seq, gen: e.gen, off: e.off,
+	}
+}
+
 // length is what the entry's record takes in its segment.
 func (e *entry) length() int64 { return recordLen(int64(e.size)) }
 
@@ -121,6 +129,16 @@ func (x *index) applyLocked(r *record) error {
 	e.size, e.written, e.gen, e.off, e.k, e.m = r.size, r.written, r.gen, r.off, r.K, r.M
 	x.link(slot, stateOf(r.kind))
 	return nil
+}
+
+func kindOf(s state) kind {
+	switch s {
+	case stateTombstone:
+		return kindTombstone
+	case stateDropped:
+		return kindDrop
+	}
+	return kindPut
 }
 
 func stateOf(k kind) state {
@@ -324,7 +342,7 @@ func (x *index) forgetCorrupt(from entry) {
 	}
 }
 
-// inSegment returns the shards, healthy or damaged, whose records are in a segment, in order of offset.
+// inSegment returns the entries whose records are in a segment, in order of offset.
 func (x *index) inSegment(gen uint32) []entry {
 	var list []entry
 	for slab := 0; ; slab++ {
@@ -334,7 +352,7 @@ func (x *index) inSegment(gen uint32) []entry {
 			break
 		}
 		for _, e := range x.slabs[slab] {
-			if e.gen == gen && (e.state == stateLive || e.state == stateCorrupt) {
+			if e.gen == gen && e.state != stateNone {
 				list = append(list, e)
 			}
 		}

@@ -1,10 +1,8 @@
 package shardstore
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -67,15 +65,9 @@ type span struct{ from, to int64 }
 // punch gives the dead ranges of a segment back to the filesystem.
 func (s *Store) punch(seg *segment, live int64) error {
 	var keep []span
-	err := s.listRecords(seg, func(r *record) {
-		if e := s.index.get(r.ID); e.gen == r.gen && e.off == r.off && e.state != stateNone {
-			keep = append(keep, span{int64(r.off), int64(r.off) + r.length()})
-		}
-	})
-	if err != nil {
-		return err
+	for _, e := range s.index.inSegment(seg.gen) {
+		keep = append(keep, span{int64(e.off), int64(e.off) + e.length()})
 	}
-	slices.SortFunc(keep, func(a, b span) int { return cmp.Compare(a.from, b.from) })
 	s.mu.Lock()
 	keep = append(keep, span{from: seg.next})
 	s.mu.Unlock()

@@ -87,11 +87,16 @@ func (r *recovery) openSegments() ([]recovered, error) {
 		return nil, err
 	}
 	var list []recovered
+	var hints []string // names of their segments
 	for _, name := range names {
 		if strings.HasSuffix(name.Name(), tempSuffix) {
 			if err := removeFile(r.root, name.Name()); err != nil {
 				return nil, err
 			}
+			continue
+		}
+		if segment, ok := strings.CutSuffix(name.Name(), hintSuffix); ok {
+			hints = append(hints, segment)
 			continue
 		}
 		if _, ok := parseSegmentName(name.Name()); !ok {
@@ -114,7 +119,24 @@ func (r *recovery) openSegments() ([]recovered, error) {
 			return nil, fmt.Errorf("segments %s and %s have the same generation", list[i].seg.name, list[i-1].seg.name)
 		}
 	}
-	return list, nil
+	return list, r.removeOrphans(hints, list)
+}
+
+// removeOrphans removes lists whose segment is gone. One of them must never meet
+// a new segment of the same generation.
+func (r *recovery) removeOrphans(hints []string, list []recovered) error {
+	for _, name := range hints {
+		if slices.ContainsFunc(list, func(rc recovered) bool { return rc.seg.name == name }) {
+			continue
+		}
+		if number, ok := parseSegmentName(name); ok {
+			r.gen = max(r.gen, number)
+			if err := removeFile(r.root, name+hintSuffix); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // openSegment opens one segment. It returns nil for a file in which there is nothing.
@@ -138,8 +160,7 @@ func (r *recovery) openSegment(name string) (*segment, error) {
 	if err != nil {
 		seg.close()
 		if errors.Is(err, errFormat) {
-			r.log.Warn("segment without a head removed", slog.String("name", name))
-			return nil, removeFile(r.root, name)
+			return nil, r.passOver(name, st.Size())
 		}
 		return nil, err
 	}
@@ -148,12 +169,22 @@ func (r *recovery) openSegment(name string) (*segment, error) {
 	return seg, nil
 }
 
+// passOver leaves a file alone in which nothing was recognised. Only the remains of
+// a segment that was just being made are removed.
+func (r *recovery) passOver(name string, size int64) error {
+	if size > segmentHeadSize {
+		r.log.Warn("segment not recognised", slog.String("name", name), slog.Int64("bytes", size))
+		return nil
+	}
+	return removeFile(r.root, name)
+}
+
 // readHead reads the head, or infers it from the records if both copies are damaged.
 func (r *recovery) readHead(seg *segment, size int64) (segmentHead, error) {
 	buf := make([]byte, min(segmentHeadSize, size))
 	if err := r.disk.read(seg.read, [][]byte{buf}, 0); err == nil {
-		if head, err := decodeSegmentHead(buf); err == nil {
-			return head, nil
+		if head, err := decodeSegmentHead(buf); err == nil || errors.Is(err, ErrVersion) {
+			return head, err
 		}
 	}
 	head := segmentHead{drive: r.cfg.Drive, capacity: max(r.cfg.SegmentSize, directio.Align(size))}

@@ -22,6 +22,9 @@ func (s *Store) Scrub(ctx context.Context, bytesPerSecond int64, report func(pla
 
 func (s *Store) scrubSegment(ctx context.Context, seg *segment, pace *pace, report func(placement.ShardID, error)) error {
 	for _, e := range s.index.inSegment(seg.gen) {
+		if e.state != stateLive && e.state != stateCorrupt {
+			continue
+		}
 		if err := s.usable(ctx); err != nil {
 			return err
 		}

@@ -73,6 +73,8 @@ var (
 	ErrDeleted = fmt.Errorf("shard deleted: %w", ErrNotFound)
 	// ErrForeign: a segment belongs to another drive. The store does not open.
 	ErrForeign = errors.New("segment of another drive")
+	// ErrVersion: a segment was written by a newer version. The store does not open, nor change anything.
+	ErrVersion = errors.New("segment of a newer version")
 	// ErrTooLarge: the payload is longer than MaxPayload or than a segment.
 	ErrTooLarge = errors.New("shard too large")
 	// ErrRange: a read past the end of the shard.

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"kintsugi/internal/directio"
 	"kintsugi/placement"
 )
 
@@ -68,7 +70,7 @@ func Open(dir string, cfg Config) (*Store, error) {
 		return nil, err
 	}
 	cfg = cfg.withDefaults()
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+	if err := makeDir(dir); err != nil {
 		return nil, fmt.Errorf("shardstore: %w", err)
 	}
 	s := &Store{
@@ -88,6 +90,18 @@ func Open(dir string, cfg Config) (*Store, error) {
 		return nil, fmt.Errorf("shardstore: open %s: %w", dir, err)
 	}
 	return s, nil
+}
+
+// makeDir makes sure that dir is there, also after a power cut.
+func makeDir(dir string) error {
+	err := os.Mkdir(dir, 0o700)
+	if errors.Is(err, os.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return directio.SyncDir(filepath.Dir(dir))
 }
 
 func (s *Store) start() error {

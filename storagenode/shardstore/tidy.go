@@ -87,7 +87,25 @@ func (s *Store) tidyOnce(ctx context.Context) error {
 			return err
 		}
 	}
-	return s.prepare()
+	if err := s.prepare(); err != nil {
+		return err
+	}
+	return s.noticeRoom()
+}
+
+// noticeRoom ends the full state without waiting for a write to succeed: whoever
+// asks Usage sends none while it says full.
+func (s *Store) noticeRoom() error {
+	free, err := s.freeBytes()
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if free >= s.cfg.MinFreeBytes+s.cfg.GrowBytes {
+		s.full = false
+	}
+	return nil
 }
 
 // retireWhenFull ends the active segment of a full drive if much of it is dead:
@@ -207,14 +225,8 @@ func (s *Store) sealForClose() {
 	}
 }
 
-// listRecords calls each for every record of a segment, dead ones included: from
-// its hint, or else by a scan.
+// listRecords calls each for every record of a segment, dead ones included.
 func (s *Store) listRecords(seg *segment, each func(*record)) error {
-	if seg.sealed.Load() {
-		if _, err := readHint(s.root, seg.name+hintSuffix, s.drive, seg.gen, each); err == nil {
-			return nil
-		}
-	}
 	sc := scanner{disk: s.disk, file: seg.read, drive: s.drive, gen: seg.gen, each: func(r *record, _ bool) {
 		// Only what the index took, or has overtaken: not the remains of a torn write.
 		if e := s.index.get(r.ID); e.state != stateNone && e.state != stateCorrupt && (e.seq > r.seq || e.gen == r.gen && e.off == r.off || e.seq == r.seq) {
