@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"kintsugi/meta"
+	"kintsugi/meta/raftgroup"
 )
 
 // FuzzCommand gives any bytes to the decoder of commands and to the machine: it answers with an error or executes.
@@ -29,7 +30,16 @@ func FuzzCommand(f *testing.F) {
 		f.Fatal(err)
 	}
 	defer m.Close()
+	bucket, err := meta.EncodeCommand(meta.OpPutBucket, time.UnixMilli(1), meta.PutBucket{Bucket: meta.Bucket{Name: "b", Incarnation: 1, Revision: 1}, Create: true})
+	if err != nil {
+		f.Fatal(err)
+	}
+	if _, err := m.Apply([]raftgroup.Entry{{Index: 1, Term: 1, Data: bucket}}); err != nil {
+		f.Fatal(err)
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
+		clear(m.buckets) // what the iteration before wrote was thrown away
+		clear(m.requests)
 		txn := m.db.Begin()
 		defer txn.Release()
 		x := &tx{reader: reader{store: txn, codec: m.codec}, txn: txn, machine: m}

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -10,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.etcd.io/raft/v3/raftpb"
 
 	"kintsugi/meta"
@@ -26,11 +28,12 @@ var (
 
 // Config is the settings of a Machine. The zero value is usable.
 type Config struct {
-	Groups       int          // number of groups, 0: any; the state of a group beyond is damage
-	MemtableSize int64        // bytes of writes kept in memory before they become a table; 0: 4 MiB
-	ReserveBytes int64        // free space of the drive under which Admit refuses commands that add data; 0: 64 MiB
-	BallastBytes int64        // size of a file that is given up when the drive is full; 0: none
-	Logger       *slog.Logger // nil: discard
+	Groups       int                   // number of groups, 0: any; the state of a group beyond is damage
+	MemtableSize int64                 // bytes of writes kept in memory before they become a table; 0: 4 MiB
+	ReserveBytes int64                 // free space of the drive under which Admit refuses commands that add data; 0: 64 MiB
+	BallastBytes int64                 // size of a file that is given up when the drive is full; 0: none
+	Logger       *slog.Logger          // nil: discard
+	Registerer   prometheus.Registerer // nil: no metrics; released by Close
 }
 
 const (
@@ -44,6 +47,8 @@ type Machine struct {
 	config Config
 	db     *lsm.DB
 	codec  meta.Codec
+
+	metrics *collector // nil: none
 
 	mu        sync.Mutex // guards what follows
 	positions map[uint16]raftgroup.Position
@@ -83,6 +88,12 @@ func Open(dir string, config Config) (*Machine, error) {
 	}
 	if err := m.begin(); err != nil {
 		return nil, errors.Join(damaged(err), db.Close())
+	}
+	if config.Registerer != nil {
+		m.metrics = newCollector(db)
+		if err := config.Registerer.Register(m.metrics); err != nil {
+			return nil, errors.Join(err, db.Close())
+		}
 	}
 	m.done.Go(m.watchDrive)
 	return m, nil
@@ -164,6 +175,19 @@ func (m *Machine) Sync() error {
 	return m.fail(m.db.Flush())
 }
 
+// Scrub reads all that is on the drive, at most bytesPerSecond (0: no limit); damage fails the machine.
+func (m *Machine) Scrub(ctx context.Context, bytesPerSecond int64) error {
+	if err := m.Err(); err != nil {
+		return err
+	}
+	view := m.db.View()
+	defer view.Release()
+	if err := view.Verify(ctx, bytesPerSecond); err != nil && ctx.Err() == nil {
+		return m.fail(err)
+	}
+	return ctx.Err()
+}
+
 // fail makes the machine refuse everything from now on, if err is not nil, and returns err.
 func (m *Machine) fail(err error) error {
 	if err == nil {
@@ -210,6 +234,9 @@ func (m *Machine) Close() error {
 	}
 	m.closed = true
 	m.mu.Unlock()
+	if m.metrics != nil {
+		m.config.Registerer.Unregister(m.metrics)
+	}
 	close(m.stop)
 	m.done.Wait()
 	return m.db.Close()

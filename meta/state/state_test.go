@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.etcd.io/raft/v3/raftpb"
 
 	"kintsugi/meta"
@@ -281,6 +282,9 @@ func TestDamageInUse(t *testing.T) {
 	if !failed {
 		t.Fatal("nothing was noticed")
 	}
+	if err := d.Scrub(t.Context(), 0); !errors.Is(err, state.ErrDamaged) {
+		t.Errorf("scrub: %v", err)
+	}
 	<-d.Failed()
 	if _, err := d.Apply(nil); !errors.Is(err, state.ErrDamaged) {
 		t.Errorf("apply: %v", err)
@@ -333,6 +337,32 @@ func TestVanish(t *testing.T) {
 	}
 	if err := d.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestScrub(t *testing.T) {
+	dir, registry := t.TempDir(), prometheus.NewRegistry()
+	d := openDriver(t, dir, state.Config{Registerer: registry})
+	d.createBucket(0)
+	d.put(0, "key", strings.Repeat("x", 10000))
+	if err := d.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Scrub(t.Context(), 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	if families, err := registry.Gather(); err != nil || len(families) != 6 {
+		t.Errorf("%d metrics, %v", len(families), err)
+	}
+	tables, err := filepath.Glob(filepath.Join(dir, "*.tbl"))
+	if err != nil || len(tables) == 0 {
+		t.Fatal(tables, err)
+	}
+	for _, path := range tables {
+		flip(t, path, 5000)
+	}
+	if err := d.Scrub(t.Context(), 0); !errors.Is(err, state.ErrDamaged) {
+		t.Errorf("scrub: %v", err)
 	}
 }
 

@@ -249,7 +249,14 @@ func (db *DB) replace(list *skiplist, window []*table, t *table) error {
 		gone.obsolete = true
 	}
 	lists := db.current.lists
+	if len(window) > 0 {
+		db.stats.Merges++
+		if t != nil {
+			db.stats.MergedBytes += uint64(t.size)
+		}
+	}
 	if list != nil {
+		db.stats.Flushes++
 		lists = slices.Clone(lists[:len(lists)-1])
 	}
 	db.install(&state{lists: lists, tables: tables})

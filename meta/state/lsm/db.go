@@ -41,6 +41,7 @@ type DB struct {
 	closed  bool
 
 	installed uint64 // counts changes of current
+	stats     Stats  // of which the counters are kept here
 
 	sequence atomic.Uint64 // of the newest visible write
 	writer   sync.Mutex    // serializes Commit and Flush
@@ -208,6 +209,31 @@ func (db *DB) Flush() error {
 		return ErrClosed
 	}
 	return db.err
+}
+
+// Stats is what a DB has and did.
+type Stats struct {
+	Tables      int
+	TableBytes  int64
+	MemoryBytes int64  // of memtables
+	Flushes     uint64 // memtables written
+	Merges      uint64
+	MergedBytes uint64 // written by them
+}
+
+// Stats returns the present figures.
+func (db *DB) Stats() Stats {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	s := db.stats
+	s.Tables = len(db.current.tables)
+	for _, t := range db.current.tables {
+		s.TableBytes += t.size
+	}
+	for _, list := range db.current.lists {
+		s.MemoryBytes += list.bytes.Load()
+	}
+	return s
 }
 
 // Failed is closed by the first failure of a write or of verification in the background.

@@ -115,7 +115,7 @@ func decodeIndex(b []byte, end int64) ([]block, error) {
 			return nil, fmt.Errorf("index: %w", ErrCorrupt)
 		}
 		length, n := binary.Uvarint(rest)
-		if n <= 0 || length > uint64(end) || offset+int64(length)+sumSize > end {
+		if n <= 0 || length == 0 || length > uint64(end) || offset+int64(length)+sumSize > end {
 			return nil, fmt.Errorf("index: %w", ErrCorrupt)
 		}
 		b = rest[n:]

@@ -1,6 +1,10 @@
 package lsm
 
-import "math"
+import (
+	"context"
+	"math"
+	"time"
+)
 
 // View is the state at one moment. It must be released; any number of goroutines may read it.
 type View struct {
@@ -47,6 +51,36 @@ func (v *View) cursors(cursors []cursor) []cursor {
 		cursors = append(cursors, newTableCursor(t))
 	}
 	return cursors
+}
+
+// Verify reads every block of the view's tables, at most bytesPerSecond (0: no limit). The first
+// damage is its error.
+func (v *View) Verify(ctx context.Context, bytesPerSecond int64) error {
+	buffer := buffers.Get().(*[]byte)
+	defer buffers.Put(buffer)
+	for _, t := range v.state.tables {
+		for i := range t.blocks {
+			if _, err := t.read(i, buffer); err != nil {
+				return err
+			}
+			if err := pause(ctx, t.blocks[i].length, bytesPerSecond); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func pause(ctx context.Context, n int, bytesPerSecond int64) error {
+	if bytesPerSecond <= 0 {
+		return ctx.Err()
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(time.Duration(int64(n) * int64(time.Second) / bytesPerSecond)):
+		return nil
+	}
 }
 
 // Release lets go of the tables that the view held.
