@@ -215,6 +215,14 @@ func (c *testCluster) back(drives ...int) {
 	}
 }
 
+// destroy loses a drive and all that is on it.
+func (c *testCluster) destroy(id placement.DriveID) {
+	c.halt(id)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.drives, id)
+}
+
 // write writes chunks of about so many bytes as the gateway does: with a narrower
 // code to the first drives of the ranking where fewer than k+m drives are up.
 func (c *testCluster) write(chunks int, size int64) {

@@ -1,7 +1,6 @@
 package storagenode
 
 import (
-	"maps"
 	"slices"
 	"time"
 
@@ -170,97 +169,9 @@ func (c *core) Step(now time.Time, ev event) []effect {
 		}
 		c.nextDue = now
 	}
+	c.pass(now)
 	c.due(now)
 	return c.dispatch(now, effects)
-}
-
-// adopt takes a new map and wants those partitions scanned where this drive's part changed.
-func (c *core) adopt(now time.Time, m *placement.Map) {
-	old := c.m
-	c.m = m
-	if old == nil || old.Partitions != m.Partitions {
-		old = nil
-		c.partitions = make([]partition, m.Partitions)
-		c.nextPass = now.Add(c.fullPass)
-	}
-	for p := range uint32(m.Partitions) {
-		if old != nil && slices.Equal(old.Homes(p), m.Homes(p)) && slices.Equal(old.Previous(p), m.Previous(p)) {
-			continue
-		}
-		delete(c.reported, p)
-		c.clean = slices.DeleteFunc(c.clean, func(x uint32) bool { return x == p })
-		if l := c.affected(old, p); l > settled {
-			st := &c.partitions[p]
-			st.excused, st.tries, st.stuck = nil, 0, false
-			c.wantScan(p, l)
-		}
-	}
-	for _, p := range slices.Sorted(maps.Keys(c.reported)) {
-		c.tell(now, p) // it was not heard, perhaps because it was of another epoch
-	}
-	clear(c.reported)
-}
-
-// tell puts a partition among those to be reported.
-func (c *core) tell(now time.Time, p uint32) {
-	if len(c.clean) == 0 {
-		c.cleanSince = now
-	}
-	if !slices.Contains(c.clean, p) {
-		c.clean = append(c.clean, p)
-	}
-}
-
-// affected tells how closely this drive must look at a partition under the new map.
-func (c *core) affected(old *placement.Map, p uint32) level {
-	moving := c.concerned(p)
-	switch {
-	case moving:
-		return deep
-	case old == nil:
-		return compare
-	}
-	before, now := slices.Index(old.Homes(p), c.me), slices.Index(c.m.Homes(p), c.me)
-	closed := old.Previous(p) != nil && c.m.Previous(p) == nil
-	switch {
-	case before != now:
-		return deep
-	case closed && slices.Index(old.Previous(p), c.me) != now:
-		return deep // it may have shards to drop
-	case closed && now < 0:
-		return compare // the same, as a substitute
-	}
-	return settled
-}
-
-// concerned tells whether a transition of the partition is open and this drive
-// is one of those that bring it about: a new home, or the first if none is new.
-func (c *core) concerned(p uint32) bool {
-	previous := c.m.Previous(p)
-	if previous == nil {
-		return false
-	}
-	homes := c.m.Homes(p)
-	slot := slices.Index(homes, c.me)
-	if slot < 0 {
-		return false
-	}
-	for i, id := range homes {
-		if !id.IsZero() && id != previous[i] {
-			return c.me != previous[slot]
-		}
-	}
-	return slot == 0
-}
-
-func (c *core) wantScan(p uint32, l level) {
-	st := &c.partitions[p]
-	st.want = max(st.want, l)
-	delete(c.later, p)
-	if !st.queued && !st.scanning && st.tasks == 0 {
-		st.queued = true
-		c.ready = append(c.ready, p)
-	}
 }
 
 func (c *core) hint(ev hinted) {
@@ -379,96 +290,4 @@ func (c *core) ended(now time.Time, p uint32) {
 		c.backOff(now, p)
 	}
 	st.excused = nil
-}
-
-// postpone wants a deep scan after a while.
-func (c *core) postpone(now time.Time, p uint32, wait time.Duration) {
-	at := now.Add(wait)
-	if old, ok := c.later[p]; ok && !at.Before(old) {
-		return
-	}
-	c.later[p] = at
-	if c.nextDue.IsZero() || at.Before(c.nextDue) {
-		c.nextDue = at
-	}
-}
-
-// backOff postpones twice as long each time.
-func (c *core) backOff(now time.Time, p uint32) {
-	st := &c.partitions[p]
-	c.postpone(now, p, min(c.retry<<min(st.tries, 20), c.maxRetry))
-	st.tries++
-}
-
-// due wants scanned what was put off until now, and everything when a full pass is due.
-func (c *core) due(now time.Time) {
-	if !c.nextDue.IsZero() && !now.Before(c.nextDue) {
-		c.nextDue = time.Time{}
-		for _, p := range slices.Sorted(maps.Keys(c.later)) {
-			at := c.later[p]
-			delete(c.later, p)
-			if at.After(now) {
-				c.postpone(now, p, at.Sub(now))
-				continue
-			}
-			c.partitions[p].excused, c.partitions[p].stuck = nil, false
-			c.wantScan(p, deep)
-		}
-	}
-	if c.m == nil || c.fullPass <= 0 || now.Before(c.nextPass) {
-		return
-	}
-	c.nextPass = now.Add(c.fullPass)
-	for p := range c.partitions { // spread over a quarter of the time
-		c.postpone(now, uint32(p), c.fullPass/4*time.Duration(p)/time.Duration(len(c.partitions)))
-	}
-}
-
-// dispatch starts what there is room for.
-func (c *core) dispatch(now time.Time, effects []effect) []effect {
-	for c.scans < maxScans && len(c.ready) > 0 && c.queue.count < maxTasks {
-		p := c.ready[0]
-		c.ready = c.ready[1:]
-		st := &c.partitions[p]
-		effects = append(effects, scan{p, st.want == deep})
-		st.queued, st.scanning, st.want = false, true, settled
-		c.scans++
-	}
-	for c.repairs < maxRepairs && c.queue.count > 0 {
-		effects = append(effects, c.queue.pop())
-		c.repairs++
-	}
-	idle := len(c.ready) == 0 && c.scans == 0
-	if idle && c.repairs == 0 {
-		c.compared, c.found = 0, 0
-	}
-	if len(c.clean) > 0 && (idle || now.Sub(c.cleanSince) >= reportAfter) {
-		effects = append(effects, report{c.m.Epoch, c.clean})
-		for _, p := range c.clean { // until the map says that it was heard
-			c.reported[p] = struct{}{}
-			c.postpone(now, p, c.maxRetry)
-		}
-		c.clean = nil
-	}
-	return effects
-}
-
-// wake names the time of the next tick, zero if none is needed.
-func (c *core) wake() time.Time {
-	at := time.Time{}
-	if c.fullPass > 0 && c.m != nil {
-		at = c.nextPass
-	}
-	sooner := func(t time.Time) {
-		if at.IsZero() || t.Before(at) {
-			at = t
-		}
-	}
-	if !c.nextDue.IsZero() {
-		sooner(c.nextDue)
-	}
-	if len(c.clean) > 0 {
-		sooner(c.cleanSince.Add(reportAfter))
-	}
-	return at
 }

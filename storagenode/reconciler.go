@@ -30,11 +30,12 @@ type Reconciler struct {
 	notify chan struct{}
 	up     []placement.DriveID // drives that could be reached last; owned by Run
 
-	mu     sync.Mutex // guards what follows
-	hints  map[chunkID]uint32
-	status Status
-	shards meter
-	bytes  meter
+	mu        sync.Mutex // guards what follows
+	hints     map[chunkID]uint32
+	status    Status
+	shards    meter
+	bytes     meter
+	fullUntil time.Time
 }
 
 // Status is what a Reconciler is at.
@@ -51,7 +52,11 @@ const (
 	maxHints = 64 << 10
 	// pollInterval is how often the map and the drives that are up are looked at; both are a few pointers.
 	pollInterval = time.Second
+	fullPause    = 10 * time.Second // before a full drive is tried again
 )
+
+// ownFailure ends Run: the drive is lost.
+type ownFailure struct{ err error }
 
 // New returns a Reconciler of the drive that local is. It does nothing before Run.
 func New(cfg Config, local Drive, cluster Cluster) (*Reconciler, error) {
@@ -121,14 +126,15 @@ func (r *Reconciler) Run(ctx context.Context) error {
 	defer poll.Stop()
 	wake := time.NewTimer(0)
 	defer wake.Stop()
+	r.Notify()
 	for {
 		var news []event
 		select {
 		case <-ctx.Done():
 			return nil
 		case ev := <-r.events:
-			if err, broken := ev.(error); broken {
-				return err
+			if end, ok := ev.(ownFailure); ok {
+				return end.err
 			}
 			news = append(news, ev)
 		case <-r.notify:
@@ -199,7 +205,7 @@ func (r *Reconciler) act(ctx context.Context, working *sync.WaitGroup, e effect)
 			r.cfg.Hint(id)
 		}
 	case report:
-		r.cfg.Clean(e.epoch, e.partitions)
+		working.Go(func() { r.cfg.Clean(e.epoch, e.partitions) })
 	}
 }
 
@@ -213,21 +219,42 @@ func (r *Reconciler) answer(ctx context.Context, ev event) {
 func (r *Reconciler) scan(ctx context.Context, m *placement.Map, e scan) event {
 	result, err := r.scanner.scan(ctx, m, e.partition, e.deep)
 	if errors.Is(err, shardstore.ErrFailed) {
-		return err // its own drive's: those of others count as down
+		return ownFailure{err} // those of others count as down
 	}
 	return scanned{e.partition, result, err}
 }
 
 func (r *Reconciler) repair(ctx context.Context, m *placement.Map, t task) event {
-	out, err := r.repairer.repair(ctx, m, t.chunk)
-	if errors.Is(err, errLocal) && errors.Is(err, shardstore.ErrFailed) {
-		return err
+	if r.isFull() {
+		return repaired{t, failed}
 	}
-	if err != nil && ctx.Err() == nil {
+	out, err := r.repairer.repair(ctx, m, t.chunk)
+	switch {
+	case errors.Is(err, errLocal) && errors.Is(err, shardstore.ErrFailed):
+		return ownFailure{err}
+	case errors.Is(err, errLocal) && errors.Is(err, shardstore.ErrFull):
+		r.setFull()
+	case err != nil && ctx.Err() == nil:
 		r.log.Warn("a shard could not be repaired", slog.String("blob", t.chunk.blob.String()), slog.Any("error", err))
 	}
 	r.cfg.Metrics.outcome(out)
 	return repaired{t, out}
+}
+
+// isFull tells whether the drive was full a moment ago: then it is no use to read what it cannot take.
+func (r *Reconciler) isFull() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return time.Now().Before(r.fullUntil)
+}
+
+func (r *Reconciler) setFull() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if now := time.Now(); now.After(r.fullUntil) {
+		r.fullUntil = now.Add(fullPause)
+		r.log.Warn("the drive is full: repairs wait")
+	}
 }
 
 // count brings the status up to date.

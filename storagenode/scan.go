@@ -81,7 +81,8 @@ func (s *scanner) scan(ctx context.Context, m *placement.Map, partition uint32, 
 // merge goes through the lists of all drives at once, chunk by chunk.
 func (s *scanner) merge(ctx context.Context, m *placement.Map, partition uint32, cursors []*cursor, result *scanResult) error {
 	homes, moving := m.Homes(partition), m.Previous(partition) != nil
-	settled := time.Now().Add(-s.settle).Unix()
+	now := time.Now()
+	young := [2]int64{now.Add(-s.settle).Unix(), now.Add(s.settle).Unix()} // what is later comes from a wrong clock
 	var holdings []holding
 	for {
 		var err error
@@ -89,7 +90,7 @@ func (s *scanner) merge(ctx context.Context, m *placement.Map, partition uint32,
 			return err
 		}
 		v := judge(homes, moving, s.me, holdings)
-		if (v.missing || len(v.lacking) > 0) && v.written > settled {
+		if (v.missing || len(v.lacking) > 0) && v.written > young[0] && v.written <= young[1] {
 			result.young = true
 			continue
 		}
