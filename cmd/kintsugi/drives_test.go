@@ -34,7 +34,7 @@ type workload struct {
 	busy     map[string]bool
 
 	operations atomic.Int64
-	stop       context.CancelFunc
+	stopping   atomic.Bool
 	running    sync.WaitGroup
 }
 
@@ -100,16 +100,15 @@ func (w *workload) read(ctx context.Context, key string) {
 
 // start runs workers in the background; two of three operations are reads.
 func (w *workload) start(workers int) {
-	ctx, cancel := context.WithCancel(w.t.Context())
-	w.stop = cancel
+	w.stopping.Store(false)
 	for range workers {
 		w.running.Go(func() {
-			for ctx.Err() == nil {
+			for !w.stopping.Load() {
 				key := fmt.Sprintf("key-%03d", rand.IntN(len(w.versions)))
 				if rand.IntN(3) == 0 {
-					w.write(ctx, key)
+					w.write(w.t.Context(), key)
 				} else {
-					w.read(ctx, key)
+					w.read(w.t.Context(), key)
 				}
 				w.operations.Add(1)
 			}
@@ -118,7 +117,7 @@ func (w *workload) start(workers int) {
 }
 
 func (w *workload) end() {
-	w.stop()
+	w.stopping.Store(true)
 	w.running.Wait()
 }
 
@@ -271,7 +270,7 @@ func TestAnyTwoOfSixDrivesMayDie(t *testing.T) {
 	}
 	w.end()
 	w.checkAll()
-	if n := p.metric("kintsugi_shards_reconstructed_total"); n == 0 {
+	if n := p.metric("kintsugi_blob_shards_reconstructed_total"); n == 0 {
 		t.Error("the metrics show no reconstructed shard")
 	}
 }

@@ -41,8 +41,9 @@ type embedded struct {
 	credentials    credentials
 	credentialsNew bool // made at this start: the only time that the secret is shown
 
-	goneSince map[placement.DriveID]time.Time // owned by the monitor
-	proposing sync.Mutex                      // held by who changes the cluster map
+	// Owned by the monitor, which alone changes the map:
+	goneSince  map[placement.DriveID]time.Time
+	homesSince uint64 // epoch of the last change of homes, as far as this process knows
 }
 
 // metaTimeout bounds a metadata call of the server's own.

@@ -139,49 +139,46 @@ func (e *embedded) admit(b *bay) {
 	}
 }
 
-// mendMap proposes what the map should learn from the bays.
+// mendMap proposes what the map should learn from the bays and from the reconcilers.
 func (e *embedded) mendMap(ctx context.Context) {
-	e.changeMap(ctx, func(m *placement.Map) (*placement.Map, error) {
+	changed := e.changeMap(ctx, func(m *placement.Map) (*placement.Map, error) {
 		changes := nextChanges(m, e.presence(m), time.Now(), e.cfg.outAfter)
 		if len(changes) == 0 {
 			return m, nil
 		}
 		return m.With(changes...)
 	})
+	if changed {
+		e.homesSince = e.view.Map().Epoch
+	}
+	if complete := e.repair.takeClean(e.homesSince); len(complete) > 0 {
+		e.changeMap(ctx, func(m *placement.Map) (*placement.Map, error) { return m.Complete(complete), nil })
+	}
 }
 
-// completeTransitions closes transitions whose new homes are complete.
-func (e *embedded) completeTransitions(ctx context.Context, partitions []uint32) {
-	e.changeMap(ctx, func(m *placement.Map) (*placement.Map, error) { return m.Complete(partitions), nil })
-}
-
-// changeMap commits what edit makes of the newest map and publishes it.
-func (e *embedded) changeMap(ctx context.Context, edit func(*placement.Map) (*placement.Map, error)) {
-	e.proposing.Lock()
-	defer e.proposing.Unlock()
+// changeMap commits what edit makes of the newest map and publishes it. It tells whether the map is another.
+func (e *embedded) changeMap(ctx context.Context, edit func(*placement.Map) (*placement.Map, error)) bool {
 	m := e.view.Map()
 	next, err := edit(m)
 	if err != nil {
 		e.log.Error("the cluster map cannot be changed", "error", err)
-		return
+		return false
 	}
 	if next == m {
-		return
+		return false
 	}
 	ctx, cancel := context.WithTimeout(ctx, metaTimeout)
 	defer cancel()
 	if err := e.meta.SetClusterMap(ctx, next); err != nil {
 		e.log.Warn("the new cluster map is not committed yet", "epoch", next.Epoch, "error", err)
-		if stored, err := e.meta.ClusterMap(ctx); err == nil {
-			e.view.setMap(stored)
+		if next, err = e.meta.ClusterMap(ctx); err != nil || next.Epoch == m.Epoch {
+			return false
 		}
-		return
 	}
 	e.view.setMap(next)
-	if e.repair != nil {
-		e.repair.notify()
-	}
+	e.repair.notify()
 	e.log.Info("cluster map changed", "epoch", next.Epoch, "drives", len(next.Drives), "partitionsMoving", len(next.Open()))
+	return true
 }
 
 // presence compares the bays with the map.

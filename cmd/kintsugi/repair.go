@@ -19,8 +19,9 @@ type repair struct {
 	metrics *storagenode.Metrics
 
 	running sync.WaitGroup
-	mu      sync.RWMutex // guards workers
+	mu      sync.RWMutex // guards the following
 	workers map[placement.DriveID]*repairWorker
+	cleaned map[uint32]uint64 // partition -> epoch under which its homes were found complete
 }
 
 // repairWorker is what runs for one drive.
@@ -34,7 +35,7 @@ func newRepair(e *embedded) (*repair, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &repair{e: e, codes: &erasure.Cache{}, metrics: metrics, workers: map[placement.DriveID]*repairWorker{}}
+	r := &repair{e: e, codes: &erasure.Cache{}, metrics: metrics, workers: map[placement.DriveID]*repairWorker{}, cleaned: map[uint32]uint64{}}
 	for _, b := range e.bays {
 		if b.isOpen() {
 			r.start(b)
@@ -109,12 +110,28 @@ func (r *repair) notify() {
 	}
 }
 
-// clean closes the transitions of partitions whose homes are complete.
+// clean takes note of partitions whose homes are complete under a map; the
+// monitor closes their transitions, many at a time.
 func (r *repair) clean(epoch uint64, partitions []uint32) {
-	if m := r.e.view.Map(); m.Epoch != epoch {
-		return // the homes have changed meanwhile: they report again
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, p := range partitions {
+		r.cleaned[p] = max(r.cleaned[p], epoch)
 	}
-	r.e.completeTransitions(context.Background(), partitions)
+}
+
+// takeClean returns the partitions that were reported under a map whose homes are the present ones: those since epoch.
+func (r *repair) takeClean(epoch uint64) []uint32 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var partitions []uint32
+	for p, at := range r.cleaned {
+		if at >= epoch {
+			partitions = append(partitions, p)
+		}
+	}
+	clear(r.cleaned)
+	return partitions
 }
 
 // repairStatus is the state of all reconcilers in the answer of /status.
