@@ -20,14 +20,20 @@ func (s *Set) Groups() int { return s.cfg.Groups }
 func (s *Set) Propose(ctx context.Context, group int, cmd []byte) (any, error) {
 	return s.onLeader(ctx, group, func(ctx context.Context, h *host) (any, error) {
 		result, err := h.raft.Propose(ctx, uint32(group), cmd)
-		if err != nil {
+		if isOfReplica(err) {
 			return nil, &retryable{err}
 		}
-		if failed, ok := result.(error); ok {
-			return nil, failed
-		}
-		return result, nil
+		return result, err
 	})
+}
+
+// isOfReplica tells a failure of the replica that was asked from an error of the command itself, which
+// every attempt would meet again. After ErrLost or ErrStopped the command may have been executed; its request id
+// makes the second attempt find that.
+func isOfReplica(err error) bool {
+	var notLeader *raftgroup.NotLeaderError
+	return errors.As(err, &notLeader) || errors.Is(err, raftgroup.ErrLost) ||
+		errors.Is(err, raftgroup.ErrStopped) || errors.Is(err, raftgroup.ErrBusy)
 }
 
 // Query implements meta.Consensus.
