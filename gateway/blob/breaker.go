@@ -8,7 +8,7 @@ import (
 
 // breaker keeps requests away from a drive that fails or hangs. It opens
 // after some failures in a row, for a pause that doubles with every probe that fails. It also
-// stays open while a call that was given up long ago has not returned: a
+// stays open while a call that was made long ago, and was given up, has not returned: a
 // hung drive gets no more memory to sit on.
 type breaker struct {
 	limit    int // failures in a row that open it
@@ -21,7 +21,8 @@ type breaker struct {
 	mu       sync.Mutex // guards the rest
 	failures int
 	hung     int       // calls that were given up and have not returned
-	hungAt   time.Time // when the first of them was given up
+	hungAt   time.Time // when the first of them was made
+	blamed   bool      // one of them took so long that it counts as a failure
 	until    time.Time // open until then; the next probe then
 	wait     time.Duration
 	probe    bool // since the last pause was over, a request was allowed
@@ -89,30 +90,40 @@ func (b *breaker) trip(now time.Time) {
 	b.reckon(now)
 }
 
-// abandon notes that a call was given up; returned must follow when it comes back.
-func (b *breaker) abandon(now time.Time) {
+// abandon notes that a call was given up that was made at since; returned must follow when it comes back.
+func (b *breaker) abandon(since time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.hung++; b.hung == 1 {
-		b.hungAt = now
+	if b.hung++; b.hung == 1 || since.Before(b.hungAt) {
+		b.hungAt = since
 	}
 	b.closed.Store(false)
 }
 
-// returned says that an abandoned call came back, and whether it took so long that it counts as a failure.
+// returned says that an abandoned call came back, and whether it took so long that it counts as a failure. Calls that
+// were stuck together count once: it was one hiccup.
 func (b *breaker) returned(now time.Time, blame bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.hung--
-	if blame {
+	b.blamed = b.blamed || blame
+	if b.hung--; b.hung > 0 {
+		return
+	}
+	if b.blamed {
+		b.blamed = false
 		b.failures++
 		b.reckon(now)
 	}
-	b.closed.Store(b.hung == 0 && b.failures == 0)
+	b.closed.Store(b.failures == 0)
 }
 
+// maxHung is how many calls may be given up at once before the drive gets no more, grace or not.
+const maxHung = 4
+
 // stuck is called with mu held.
-func (b *breaker) stuck(now time.Time) bool { return b.hung > 0 && now.Sub(b.hungAt) >= b.grace }
+func (b *breaker) stuck(now time.Time) bool {
+	return b.hung > maxHung || b.hung > 0 && now.Sub(b.hungAt) >= b.grace
+}
 
 // reckon sets the next pause after a failure. Called with mu held. Of the failures of
 // requests that were sent before the breaker opened, only the first begins one.

@@ -23,6 +23,7 @@ type pool struct {
 	mu     sync.Mutex // guards the rest
 	free   map[int64]*shelf
 	cached int64 // bytes of free buffers
+	mapped int64 // bytes of all buffers but those that were abandoned
 	timer  *time.Timer
 	closed bool
 }
@@ -81,15 +82,25 @@ func (p *pool) take(size int64) (*buffer, error) {
 		b.refs.Store(1)
 		return b, nil
 	}
+	p.makeRoom(size)
+	p.mapped += size
 	p.mu.Unlock()
 	memory, err := allocate(int(size))
 	if err != nil {
+		p.forget(size)
 		p.quota.Release(min(size, p.limit))
 		return nil, fmt.Errorf("blob: no memory for a buffer of %d bytes: %w", size, err)
 	}
 	b := &buffer{pool: p, b: memory}
 	b.refs.Store(1)
 	return b, nil
+}
+
+// forget takes a buffer that is not kept any more off the books.
+func (p *pool) forget(size int64) {
+	p.mu.Lock()
+	p.mapped -= size
+	p.mu.Unlock()
 }
 
 // put takes a buffer back that nobody refers to.
@@ -109,7 +120,6 @@ func (p *pool) put(b *buffer) {
 		}
 		s.buffers = append(s.buffers, b)
 		p.cached += size
-		p.evict(size)
 		if p.timer == nil {
 			p.timer = time.AfterFunc(trimInterval, p.trim)
 		}
@@ -121,11 +131,11 @@ func (p *pool) put(b *buffer) {
 	p.quota.Release(min(size, p.limit))
 }
 
-// evict frees buffers of other sizes until no more lie here than the pool may hand out. Called with mu held.
-func (p *pool) evict(except int64) {
-	for size, s := range p.free {
-		for size != except && p.cached > p.limit/2 && len(s.buffers) > 0 {
-			p.drop(size, s)
+// makeRoom frees buffers of other sizes, so that with one more of this size the pool keeps to its limit. Called with mu held.
+func (p *pool) makeRoom(size int64) {
+	for other, s := range p.free {
+		for p.mapped+size > p.limit && len(s.buffers) > 0 {
+			p.drop(other, s)
 		}
 	}
 }
@@ -138,6 +148,7 @@ func (p *pool) drop(size int64, s *shelf) {
 	s.buffers = s.buffers[:last]
 	s.idle = min(s.idle, last)
 	p.cached -= size
+	p.mapped -= size
 }
 
 // trim frees what was not needed since the last trim, and comes again while anything is left.
@@ -187,6 +198,7 @@ func (b *buffer) release() {
 // others. Breakers bound how many buffers come to that. The caller keeps its own reference.
 func (b *buffer) abandon() {
 	if !b.abandoned.Swap(true) {
+		b.pool.forget(int64(len(b.b)))
 		b.pool.quota.Release(min(int64(len(b.b)), b.pool.limit))
 	}
 }

@@ -69,13 +69,15 @@ func TestPoolIsBounded(t *testing.T) {
 		for _, b := range held[1:] {
 			b.release()
 		}
+		p.mu.Lock()
 		if p.cached != 3*classSize(size) {
 			t.Errorf("%d bytes are kept, want three buffers: the abandoned one is gone", p.cached)
 		}
+		p.mu.Unlock()
 		time.Sleep(3 * trimInterval)
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		if p.cached != 0 || p.timer != nil {
+		if p.cached != 0 || p.mapped != 0 || p.timer != nil {
 			t.Errorf("%d bytes are kept after the pool was idle", p.cached)
 		}
 	})
@@ -90,8 +92,8 @@ func TestPoolEvictsOtherSizes(t *testing.T) {
 			t.Fatal(err)
 		}
 		b.release()
-		if p.cached > p.limit {
-			t.Fatalf("%d bytes are kept by a pool of %d", p.cached, p.limit)
+		if p.cached != p.mapped || p.mapped > p.limit {
+			t.Fatalf("%d of %d bytes are free in a pool of %d", p.cached, p.mapped, p.limit)
 		}
 	}
 }

@@ -102,8 +102,8 @@ func (l *locator) all() []target {
 	return targets
 }
 
-// isHome tells whether shard i belongs on the drive, now.
+// isHome tells whether shard i belongs on the drive, now, and was sent there when it was written.
 func (l *locator) isHome(id placement.DriveID, i int) bool {
 	homes := l.m.Homes(l.partition)
-	return i < len(homes) && homes[i] == id
+	return l.shards == l.m.Slots() && i < len(homes) && homes[i] == id
 }

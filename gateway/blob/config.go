@@ -38,8 +38,10 @@ type Config struct {
 	// WriteGiveUp is when, at the earliest and at least after six times as long as the k-th shard took, a chunk that
 	// misses its quorum is written anew in a narrower code; 0 means 1 s.
 	WriteGiveUp time.Duration
-	// Timeout ends the wait for drives that neither answer nor fail, whatever else; 0 means 30 s.
-	Timeout time.Duration
+	// ReadTimeout and WriteTimeout end the wait for drives that neither answer nor fail, where more than m do so; 0
+	// means 10 and 30 s.
+	ReadTimeout  time.Duration
+	WriteTimeout time.Duration
 
 	// BreakerFailures in a row make a drive suspect; 0 means 3. It is then left alone for BreakerPause, doubled up to
 	// BreakerPauseMax by every probe that fails; 0 means 1 s and 30 s.
@@ -87,7 +89,8 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.ReadHedgeMax, 50*time.Millisecond)
 	setDefault(&c.WriteHedge, 150*time.Millisecond)
 	setDefault(&c.WriteGiveUp, time.Second)
-	setDefault(&c.Timeout, 30*time.Second)
+	setDefault(&c.ReadTimeout, 10*time.Second)
+	setDefault(&c.WriteTimeout, 30*time.Second)
 	setDefault(&c.BreakerFailures, 3)
 	setDefault(&c.BreakerPause, time.Second)
 	setDefault(&c.BreakerPauseMax, 30*time.Second)

@@ -37,7 +37,7 @@ func TestEveryPairOfDrivesLost(t *testing.T) {
 				for b := range a {
 					cluster := blobtest.NewCluster(t, 6, 4, 2)
 					s := open(t, cluster, small())
-					bodies := [][]byte{random(100), random(100_000), random(600_000)}
+					bodies := [][]byte{random(100), random(100_000), random(300_000)}
 					var blobs []meta.Blob
 					for _, body := range bodies {
 						blobs = append(blobs, write(t, s, body))
@@ -108,11 +108,13 @@ func TestDrivesLostWhileWriting(t *testing.T) {
 		for _, lost := range [][]int{{1}, {0, 5}, {2, 3}} {
 			t.Run(fmt.Sprintf("drives %v after %d shards", lost, after), func(t *testing.T) {
 				cluster := blobtest.NewCluster(t, 6, 4, 2)
-				s := open(t, cluster, small())
+				config := small()
+				config.ChunkSize, config.MinChunkSize = 64<<10, 64<<10
+				s := open(t, cluster, config)
 				for i, d := range lost {
 					cluster.Drives[d].Refuse(shardstore.ErrFailed, after+i)
 				}
-				body := random(3_000_000)
+				body := random(800_000)
 				b := write(t, s, body)
 				mustRead(t, s, body, b)
 				for _, d := range lost {
@@ -351,15 +353,17 @@ func TestSlowDrive(t *testing.T) {
 		body := random(200_000)
 		b := write(t, s, body)
 		cluster.Drives[1].Slow(200*time.Millisecond, 0)
-		for range 10 {
-			timed(t, "read", 60*time.Millisecond, func() { mustRead(t, s, body, b) })
+		for range 3 { // hiccups of many reads each
+			for range 10 {
+				timed(t, "read", 60*time.Millisecond, func() { mustRead(t, s, body, b) })
+			}
+			time.Sleep(300 * time.Millisecond)
 		}
-		time.Sleep(300 * time.Millisecond)
 		before := cluster.Drives[1].Reads.Load()
 		for range 10 {
 			timed(t, "read", 60*time.Millisecond, func() { mustRead(t, s, body, b) })
 		}
-		if n := cluster.Drives[1].Reads.Load() - before; n > 3 {
+		if n := cluster.Drives[1].Reads.Load() - before; n > 0 {
 			t.Errorf("%d of 10 reads still asked the slow drive", n)
 		}
 		time.Sleep(time.Second)

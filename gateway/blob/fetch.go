@@ -242,10 +242,10 @@ func (f *fetch) readFrom(r *shardRead, t target) (err error, late bool) {
 	switch {
 	case err == nil:
 		t.health.readTime.observe(took)
-	case errors.Is(err, shardstore.ErrCorrupt):
+	case damaged(err):
 		f.s.metrics.shardsCorrupt.Inc()
 		f.s.config.Hint(id)
-	case errors.Is(err, shardstore.ErrNotFound) && f.isHome(t.health.id, r.index):
+	case errors.Is(err, shardstore.ErrNotFound) && f.isHome(t.health.id, r.index): // a narrow chunk may rightly be elsewhere
 		f.s.metrics.shardsMissing.Inc()
 		f.s.config.Hint(id)
 	}
@@ -268,7 +268,7 @@ func (f *fetch) wait(ctx context.Context) error {
 		case finished:
 			return nil
 		case hopeless:
-			if rounds == len(secondLooks) || time.Since(f.begun) >= f.s.config.Timeout {
+			if rounds == len(secondLooks) || time.Since(f.begun) >= f.s.config.ReadTimeout {
 				return f.unreadable()
 			}
 			if err := f.lookAgain(ctx, secondLooks[rounds]); err != nil {
@@ -356,7 +356,7 @@ func (f *fetch) leave(reads []*shardRead) {
 			r.left = true
 			r.buf.abandon()
 			if r.at.health != nil {
-				r.at.health.reads.abandon(time.Now())
+				r.at.health.reads.abandon(r.since)
 			}
 		}
 	}

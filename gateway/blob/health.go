@@ -18,6 +18,7 @@ type health struct {
 	instance Drive // the value that was judged; another one starts anew
 	reads    *breaker
 	writes   *breaker
+	deletes  *breaker // only hung calls count: a full drive must get its deletions
 	readTime quantile
 }
 
@@ -46,7 +47,11 @@ func (r *registry) of(id placement.DriveID, d Drive) *health {
 	if h := old[id]; h != nil && h.instance == d {
 		return h
 	}
-	h := &health{id: id, instance: d, reads: newBreaker(r.config, r.config.ReadHedgeMax), writes: newBreaker(r.config, 0)}
+	h := &health{
+		id: id, instance: d,
+		reads: newBreaker(r.config, r.config.ReadHedgeMax), writes: newBreaker(r.config, r.config.WriteGiveUp/2),
+		deletes: newBreaker(r.config, 0),
+	}
 	drives := maps.Clone(old)
 	drives[id] = h
 	r.drives.Store(&drives)
@@ -69,7 +74,7 @@ func (r *registry) open() (reads, writes int) {
 // judge tells the breaker how a call to its drive ended. What concerns the shard alone says nothing of the drive.
 func judge(b *breaker, err error) {
 	switch {
-	case err == nil, errors.Is(err, shardstore.ErrNotFound), errors.Is(err, shardstore.ErrCorrupt), errors.Is(err, shardstore.ErrDeleted):
+	case err == nil, errors.Is(err, shardstore.ErrNotFound), errors.Is(err, shardstore.ErrDeleted), damaged(err):
 		b.success()
 	case errors.Is(err, shardstore.ErrFailed), errors.Is(err, shardstore.ErrFull):
 		b.trip(time.Now())
@@ -77,6 +82,12 @@ func judge(b *breaker, err error) {
 	default:
 		b.failure(time.Now())
 	}
+}
+
+// damaged tells whether a drive has a shard that is not as it was written. A shard that is too short
+// is one: the metadata knows how long it must be.
+func damaged(err error) bool {
+	return errors.Is(err, shardstore.ErrCorrupt) || errors.Is(err, shardstore.ErrRange)
 }
 
 // quantile follows the 95th percentile of a stream of durations by stochastic approximation: every
@@ -100,12 +111,12 @@ func (q *quantile) observe(d time.Duration) {
 
 func (q *quantile) value() time.Duration { return time.Duration(q.v.Load()) }
 
-// budget bounds how many hedges go out: a twentieth of the fetches, and a burst for the
+// budget bounds how many hedges go out: 3 % of the fetches, and a burst for the
 // moment in which a drive begins to hang.
-type budget struct{ spent atomic.Int64 } // in twentieths of a hedge; 0 is a full budget
+type budget struct{ spent atomic.Int64 } // in fetches; 0 is a full budget
 
 const (
-	hedgeCost  = 20
+	hedgeCost  = 33
 	hedgeBurst = 64 * hedgeCost
 )
 

@@ -16,8 +16,8 @@ import (
 // deleteBatch is how many shards a drive is told to delete at once.
 const deleteBatch = 1024
 
-// discardTimeout bounds a removal in the background. What it leaves, the orphan sweep finds.
-const discardTimeout = time.Minute
+// deleteTimeout bounds the wait for drives that are told to delete.
+const deleteTimeout = 30 * time.Second
 
 // deletions are shards to be deleted, by drive.
 type deletions map[target][]placement.ShardID
@@ -94,20 +94,68 @@ func (s *Store) target(id placement.DriveID) target {
 	return target{d, s.health.of(id, d)}
 }
 
-// delete runs the deletions, the drives beside each other.
+// delete runs the deletions, the drives beside each other. One that hangs is left behind: it is an error now, and later
+// the drive counts as down.
 func (s *Store) delete(ctx context.Context, d deletions) error {
-	var wg sync.WaitGroup
-	errs := make(chan error, len(d))
+	ctx, cancel := context.WithTimeout(ctx, deleteTimeout)
+	defer cancel()
+	results := make(chan error, len(d))
+	calls := make([]*deletion, 0, len(d))
 	for t, ids := range d {
-		wg.Go(func() { errs <- deleteFrom(ctx, t, ids) })
+		if t.health.deletes.open() {
+			results <- nil
+			continue
+		}
+		if !s.enter() {
+			return ErrClosed
+		}
+		c := &deletion{at: t.health}
+		calls = append(calls, c)
+		go func() {
+			defer s.background.Done()
+			results <- deleteFrom(ctx, t, ids)
+			c.end()
+		}()
 	}
-	wg.Wait()
-	close(errs)
 	var all []error
-	for err := range errs {
-		all = append(all, err)
+	for range d {
+		select {
+		case err := <-results:
+			all = append(all, err)
+		case <-ctx.Done():
+			for _, c := range calls {
+				c.abandon()
+			}
+			return errors.Join(append(all, ctx.Err())...)
+		}
 	}
 	return errors.Join(all...)
+}
+
+// deletion is a call that may have to be left behind.
+type deletion struct {
+	at    *health
+	mu    sync.Mutex // guards what follows
+	ended bool
+	left  bool
+}
+
+func (c *deletion) end() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ended = true
+	if c.left {
+		c.at.deletes.returned(time.Now(), false)
+	}
+}
+
+func (c *deletion) abandon() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.ended {
+		c.left = true
+		c.at.deletes.abandon(time.Now())
+	}
 }
 
 func deleteFrom(ctx context.Context, t target, ids []placement.ShardID) error {
@@ -126,9 +174,7 @@ func (s *Store) deleteLater(d deletions) {
 	}
 	go func() {
 		defer s.background.Done()
-		ctx, cancel := context.WithTimeout(s.ctx, discardTimeout)
-		defer cancel()
-		if err := s.delete(ctx, d); err != nil {
+		if err := s.delete(s.ctx, d); err != nil {
 			s.config.Logger.Info("shards of an unfinished write are left to the orphan sweep", slog.Any("error", err))
 		}
 	}()

@@ -30,7 +30,7 @@ func (f *fetch) step(now time.Time) (task, time.Time) {
 	if f.resolved {
 		return finished, now
 	}
-	next := f.begun.Add(f.s.config.Timeout)
+	next := f.begun.Add(f.s.config.ReadTimeout)
 	missing, complete := 0, true
 	for _, r := range f.pieces {
 		next = f.watch(r, now, next)
@@ -73,7 +73,7 @@ func (f *fetch) step(now time.Time) (task, time.Time) {
 }
 
 func (f *fetch) unlessOver(now, next time.Time) (task, time.Time) {
-	if now.Sub(f.begun) >= f.s.config.Timeout {
+	if now.Sub(f.begun) >= f.s.config.ReadTimeout {
 		return hopeless, now
 	}
 	return waitMore, next

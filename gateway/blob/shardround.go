@@ -96,17 +96,17 @@ func (p *shardPut) run() {
 // wait returns nil when the chunk is good, an error wrapping errQuorum when too many drives
 // have failed it, or else the error of ctx.
 func (r *shardRound) wait(ctx context.Context) error {
-	timer := time.NewTimer(r.s.config.Timeout)
+	timer := time.NewTimer(r.s.config.WriteTimeout)
 	defer timer.Stop()
 	gaveUp := false
 	for {
 		switch r.tally.outcome(gaveUp) {
 		case good:
-			r.leave(time.Now())
+			r.leave()
 			r.hintMissing()
 			return nil
 		case bad:
-			r.leave(time.Now())
+			r.leave()
 			return r.missed()
 		}
 		select {
@@ -118,7 +118,7 @@ func (r *shardRound) wait(ctx context.Context) error {
 			r.forget()
 			return ctx.Err()
 		}
-		if r.tally.kth > 0 { // before, only Timeout counts
+		if r.tally.kth > 0 { // before, only WriteTimeout counts
 			timer.Reset(time.Until(r.nextExpiry()))
 		}
 	}
@@ -185,7 +185,7 @@ func (r *shardRound) substitute(index int) {
 // that a drive is late compared with the others, never with a clock.
 func (r *shardRound) lateAt(p *shardPut) time.Time {
 	if r.tally.kth == 0 {
-		return r.start.Add(r.s.config.Timeout)
+		return r.start.Add(r.s.config.WriteTimeout)
 	}
 	return p.sent.Add(max(r.s.config.WriteHedge, 3*r.tally.kth))
 }
@@ -193,9 +193,9 @@ func (r *shardRound) lateAt(p *shardPut) time.Time {
 // giveUpAt is when late puts get no more time and the chunk is coded anew.
 func (r *shardRound) giveUpAt() time.Time {
 	if r.tally.kth == 0 {
-		return r.start.Add(r.s.config.Timeout)
+		return r.start.Add(r.s.config.WriteTimeout)
 	}
-	return r.start.Add(min(max(r.s.config.WriteGiveUp, 6*r.tally.kth), r.s.config.Timeout))
+	return r.start.Add(min(max(r.s.config.WriteGiveUp, 6*r.tally.kth), r.s.config.WriteTimeout))
 }
 
 // nextExpiry is when expire has something to do.
@@ -217,14 +217,14 @@ func (r *shardRound) nextExpiry() time.Time {
 
 // leave gives up the puts that have not returned: they count against their drives, and the buffers
 // that they read count no longer.
-func (r *shardRound) leave(now time.Time) {
+func (r *shardRound) leave() {
 	for _, p := range r.puts {
 		if p.state.Load() != putRunning {
 			continue
 		}
-		p.to.health.writes.abandon(now)
+		p.to.health.writes.abandon(p.sent)
 		if !p.state.CompareAndSwap(putRunning, putAbandoned) {
-			p.to.health.writes.returned(now, false) // just now
+			p.to.health.writes.returned(time.Now(), false) // just now
 			continue
 		}
 		r.exclude = append(r.exclude, p.to.health.id)

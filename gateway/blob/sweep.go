@@ -83,8 +83,8 @@ func (w *Sweep) Pass(ctx context.Context) error {
 		for _, d := range m.Drives {
 			t := w.s.target(d.ID)
 			lister, ok := t.drive.(Lister)
-			if !ok {
-				continue // down, or unable: the next pass may see it
+			if !ok || t.health.reads.open() {
+				continue // down, suspect or unable: the next pass may see it
 			}
 			if err := w.sweepPartition(ctx, t, lister, w.next); err != nil {
 				return err
