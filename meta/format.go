@@ -60,7 +60,10 @@ var codec = NewCodec()
 
 // NewCodec returns the codec of this version.
 func NewCodec() Codec {
-	enc, err := cbor.EncOptions{Time: cbor.TimeUnixDynamic}.UserBufferEncMode()
+	enc, err := cbor.EncOptions{
+		Time: cbor.TimeUnixDynamic,
+		Sort: cbor.SortBytewiseLexical, // replicas write the same bytes
+	}.UserBufferEncMode()
 	if err != nil {
 		panic(err) // the options are constant
 	}

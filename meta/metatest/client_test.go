@@ -396,6 +396,9 @@ func TestGarbage(t *testing.T) {
 	p.Shared, p.Version.Blobs, p.Started = false, []meta.Blob{b}, time.Now().Add(-2*meta.MaxBlobAge).UnixMilli()
 	_, err = c.PutObject(t.Context(), p)
 	wantErr(t, err, meta.ErrBlobExpired)
+	p.Started, p.Version.Size = 0, 5
+	_, err = c.PutObject(t.Context(), p)
+	wantErr(t, err, meta.ErrFormat)
 }
 
 func TestTags(t *testing.T) {

@@ -116,9 +116,12 @@ func compare(t *testing.T, rt *rapid.T, c *meta.Client, m *model) {
 			rt.Fatalf("%q version %d is %q, %v, want %q", key, v.id, body, err, v.body)
 		}
 	}
+	if !rapid.Bool().Draw(rt, "list") {
+		return
+	}
 	prefix := rapid.SampledFrom([]string{"", "", "a", "a/", "b", "\xff"}).Draw(rt, "prefix")
 	delimiter := rapid.SampledFrom([]string{"", "/", "/", "b", "\x00", "//"}).Draw(rt, "delimiter")
-	size := rapid.IntRange(1, 4).Draw(rt, "max")
+	size := rapid.IntRange(1, 8).Draw(rt, "max")
 	compareObjects(t, rt, c, m, prefix, delimiter, size)
 	compareVersions(t, rt, c, m, prefix, delimiter, size)
 }

@@ -154,6 +154,49 @@ func TestCopyOfManyParts(t *testing.T) {
 	}
 }
 
+// TestCopiedParts completes an upload of few parts with many blobs, as UploadPartCopy makes them.
+func TestCopiedParts(t *testing.T) {
+	c := newClient(t, meta.Unversioned)
+	u := newUpload(t, c)
+	var listed []meta.CompletedPart
+	for n := 1; n <= 2; n++ {
+		p := meta.Part{Number: n, ETag: "e"}
+		for range 20 {
+			p.Blobs = append(p.Blobs, blob(c, "key", 3))
+			p.Size += 3
+		}
+		_, err := c.PutPart(t.Context(), meta.PutPart{Bucket: bucket, Key: "key", UploadID: u.id, Part: p})
+		must(t, err)
+		listed = append(listed, meta.CompletedPart{Number: n, ETag: "e"})
+	}
+	_, err := u.complete(0, listed...)
+	must(t, err)
+	v, err := c.Object(t.Context(), meta.GetObject{Bucket: bucket, Key: "key"})
+	must(t, err)
+	if len(v.Parts) != 2 || len(v.Blobs) != 40 || v.Size != 120 {
+		t.Errorf("%d parts, %d blobs, %d bytes", len(v.Parts), len(v.Blobs), v.Size)
+	}
+	put(t, c, "key", "new")
+	if got := garbage(t, c); len(got) != 40 {
+		t.Errorf("%d blobs dropped, want 40", len(got))
+	}
+}
+
+// TestEmptyPart completes an upload of one part without bytes.
+func TestEmptyPart(t *testing.T) {
+	c := newClient(t, meta.Unversioned)
+	u := newUpload(t, c)
+	_, err := c.PutPart(t.Context(), meta.PutPart{Bucket: bucket, Key: "key", UploadID: u.id, Part: meta.Part{Number: 1, ETag: "e"}})
+	must(t, err)
+	_, err = u.complete(5, meta.CompletedPart{Number: 1, ETag: "e"})
+	must(t, err)
+	v, err := c.Object(t.Context(), meta.GetObject{Bucket: bucket, Key: "key", Body: true})
+	must(t, err)
+	if v.Size != 0 || len(v.Parts) != 1 || v.Inline {
+		t.Errorf("version %+v", v)
+	}
+}
+
 func TestAbortAndParts(t *testing.T) {
 	c := newClient(t, meta.Unversioned)
 	u := newUpload(t, c)

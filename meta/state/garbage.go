@@ -52,6 +52,9 @@ func (x *tx) forget(c meta.Forget) (any, error) {
 	return nil, nil
 }
 
+// maxExpandBlobs bounds an expand: with another page, sequences stay within 16 bits.
+const maxExpandBlobs = 16 << 10
+
 // expand works on the first dropped layout: up to c.Pages pages of it.
 func (x *tx) expand(c meta.Expand) (any, error) {
 	var key []byte
@@ -66,12 +69,16 @@ func (x *tx) expand(c meta.Expand) (any, error) {
 	layout := string(key[3:])
 	var keys [][]byte
 	var pages []page
-	more := false
+	more, blobs := false, 0
 	err = x.pagesFrom(layout, d.Next, func(k []byte, p page) (bool, error) {
-		if more = len(pages) == c.Pages; more {
+		if more = len(pages) > 0 && (len(pages) >= c.Pages || blobs > maxExpandBlobs); more {
 			d.Next = k
 			return false, nil
 		}
+		for i := range p.Parts {
+			blobs += len(p.Parts[i].Blobs)
+		}
+		blobs += len(p.Blobs)
 		keys, pages = append(keys, k), append(pages, p)
 		return true, nil
 	})

@@ -9,9 +9,10 @@ import (
 
 // Limits of a command. A client that respects S3's limits does not reach them.
 const (
-	maxKeySize  = 4096
-	maxBodySize = 1 << 20
-	maxBlobs    = 4096
+	maxKeySize   = 4096
+	maxBodySize  = 1 << 20
+	maxBlobs     = 4096
+	maxPartBlobs = 1024
 )
 
 func (x *tx) putObject(c meta.PutObject) (meta.Put, error) {

@@ -150,6 +150,7 @@ func TestBatchEqualsSingles(t *testing.T) {
 		default:
 			p := putBody(key, []byte(fmt.Sprint("body", i)))
 			p.Version.RequestID = fmt.Sprint(i)
+			p.Version.Headers.User = map[string]string{"a": "1", "b": "2", "c": "3", "d": "4"}
 			entries = append(entries, a.entry(0, meta.OpPutObject, p))
 		}
 	}

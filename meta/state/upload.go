@@ -57,8 +57,11 @@ func (x *tx) putPart(c meta.PutPart) (meta.Part, error) {
 	if _, _, err := x.openUpload(meta.UploadRef{Bucket: c.Bucket, Key: c.Key, ID: c.UploadID}); err != nil {
 		return part, err
 	}
-	if part.Number < 1 || part.Number > 10000 || len(part.Blobs) > maxBlobs || blobsSize(part.Blobs) != part.Size {
+	if part.Number < 1 || part.Number > 10000 || blobsSize(part.Blobs) != part.Size {
 		return part, meta.ErrInvalidPart
+	}
+	if len(part.Blobs) > maxPartBlobs {
+		return part, meta.ErrTooLarge
 	}
 	if err := x.expired(c.Started); err != nil {
 		return part, err
@@ -138,8 +141,12 @@ func (x *tx) completeUpload(c meta.CompleteUpload) (meta.Put, error) {
 	for i := range listed {
 		rec.Version.Size += listed[i].Size
 	}
+	blobs := 0
+	for i := range all {
+		blobs += len(all[i].Blobs)
+	}
 	x.remove(uploadKey(x.group, c.Bucket, c.Key, c.UploadID))
-	if len(all) > maxInRecord {
+	if len(all) > maxInRecord || blobs > maxInRecord {
 		err = x.keepPages(rec, len(all), listed)
 	} else {
 		err = x.foldPages(rec, all, listed)
