@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"kintsugi/meta"
+	"kintsugi/placement"
 )
 
 // copyTo copies source, as the header has it, to target.
@@ -277,4 +278,36 @@ func FuzzCopySource(f *testing.F) {
 			t.Fatalf("%q: %q %q, as a target %q %q", header, s.bucket, s.key, want.bucket, want.key)
 		}
 	})
+}
+
+// TestDrivesLost: with m drives gone copies and parts succeed; with more, what cannot be read is a
+// 503 and leaves nothing behind, never a shorter copy.
+func TestDrivesLost(t *testing.T) {
+	s := withBucket(t)
+	body := pattern(1 << 20)
+	s.put("/bucket/key", body)
+	id := s.openUpload("/bucket/parts")
+	lose := func(drives ...byte) {
+		for _, n := range drives {
+			s.cluster.drives[placement.DriveID{n}].Fail()
+		}
+	}
+	lose(1, 4)
+	s.copyTo("/bucket/copy", "bucket/key").want(200, "")
+	s.get("/bucket/copy").want(200, "").wantBody(body)
+	part := s.copyTo(partTarget("/bucket/parts", id, 1), "bucket/key").want(200, "")
+	s.put(partTarget("/bucket/parts", id, 2), "tail")
+	lose(2)
+	s.copyTo("/bucket/never", "bucket/key").want(503, "ServiceUnavailable")
+	s.copyTo(partTarget("/bucket/parts", id, 3), "bucket/key").want(503, "ServiceUnavailable")
+	s.head("/bucket/never").want(404, "")
+	s.copyTo("/bucket/key", "bucket/key", "X-Amz-Metadata-Directive", "REPLACE", "X-Amz-Meta-A", "b").want(200, "") // moves no bytes
+	a := s.get("/bucket/parts?uploadId="+id).want(200, "")
+	if got := strings.Join(a.elements("PartNumber"), " "); got != "1 2" {
+		t.Errorf("parts %s", got)
+	}
+	s.complete("/bucket/parts", id, []string{listPart(1, part.element("ETag"))}).want(200, "")
+	lose(3, 5, 6)
+	id = s.openUpload("/bucket/parts")
+	s.do("PUT", partTarget("/bucket/parts", id, 1), "x").want(503, "ServiceUnavailable")
 }

@@ -98,17 +98,17 @@ func (r *request) readParts() ([]listedPart, error) {
 func (r *request) assemble(ctx context.Context, listed []listedPart) (meta.CompleteUpload, error) {
 	id := r.query.get("uploadId")
 	complete := meta.CompleteUpload{Bucket: r.bucket, Key: r.key, UploadID: id, RequestID: r.id, MinPartSize: minPartBytes}
-	parts := make([]meta.Part, len(listed))
-	for i := range listed {
-		parts[i] = meta.Part{Number: listed[i].Number, ETag: listed[i].ETag}
-	}
-	upload, err := r.openUpload(ctx)
-	gone := errors.Is(err, meta.ErrNoSuchUpload)
-	if err != nil && !gone {
+	var parts []meta.Part
+	upload, uploaded, err := r.uploadedParts(ctx)
+	switch {
+	case errors.Is(err, meta.ErrNoSuchUpload):
+		for i := range listed {
+			parts = append(parts, meta.Part{Number: listed[i].Number, ETag: listed[i].ETag})
+		}
+	case err != nil:
 		return complete, err
-	}
-	if !gone {
-		if parts, err = r.matchParts(ctx, listed); err != nil {
+	default:
+		if parts, err = r.matchParts(uploaded, listed); err != nil {
 			return complete, err
 		}
 		if complete.Checksum, err = r.wholeChecksum(upload, parts); err != nil {
@@ -127,12 +127,18 @@ func (r *request) assemble(ctx context.Context, listed []listedPart) (meta.Compl
 	return complete, nil
 }
 
-// matchParts finds the uploaded parts that the client lists.
-func (r *request) matchParts(ctx context.Context, listed []listedPart) ([]meta.Part, error) {
-	uploaded, _, err := r.server.config.Meta.Parts(ctx, r.bucket, r.key, r.query.get("uploadId"), 0, 0)
+// uploadedParts returns the open upload and its parts.
+func (r *request) uploadedParts(ctx context.Context) (meta.Upload, []meta.Part, error) {
+	upload, err := r.openUpload(ctx)
 	if err != nil {
-		return nil, err
+		return upload, nil, err
 	}
+	parts, _, err := r.server.config.Meta.Parts(ctx, r.bucket, r.key, upload.ID, 0, 0)
+	return upload, parts, err
+}
+
+// matchParts finds the uploaded parts that the client lists; both are in order.
+func (r *request) matchParts(uploaded []meta.Part, listed []listedPart) ([]meta.Part, error) {
 	parts := make([]meta.Part, 0, len(listed))
 	for i := range listed {
 		for len(uploaded) > 0 && uploaded[0].Number < listed[i].Number {

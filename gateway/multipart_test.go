@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"kintsugi/gateway/checksum"
@@ -370,4 +371,48 @@ func TestPartChecksums(t *testing.T) {
 	if a.element("ChecksumType") != "" {
 		t.Errorf("a checksum of parts that have none in common: %s", a.body)
 	}
+}
+
+// TestQuirk114Race: however often an upload is completed at once, there is one object and one answer; and
+// of the uploads that race for a key that must not exist, one wins.
+func TestQuirk114Race(t *testing.T) {
+	const racers = 8
+	s := withVersions(t)
+	id := s.openUpload("/bucket/key")
+	parts := []string{s.part("/bucket/key", id, 1, "x")}
+	answers := race(racers, func(int) *answer { return s.complete("/bucket/key", id, parts, "If-None-Match", "*") })
+	for _, a := range answers {
+		if a.status != 200 || a.element("ETag") != wantETag(t, "x") || a.header.Get("x-amz-version-id") != answers[0].header.Get("x-amz-version-id") {
+			t.Errorf("%d %s", a.status, a.body)
+		}
+	}
+	if got := s.get("/bucket?versions").elements("VersionId"); len(got) != 1 {
+		t.Errorf("versions %v", got)
+	}
+	won := 0
+	answers = race(racers, func(int) *answer {
+		id := s.openUpload("/bucket/new")
+		return s.complete("/bucket/new", id, []string{s.part("/bucket/new", id, 1, "x")}, "If-None-Match", "*")
+	})
+	for _, a := range answers {
+		if a.status == 200 {
+			won++
+		} else if a.status != 412 {
+			t.Errorf("row 51: %d %s", a.status, a.body)
+		}
+	}
+	if won != 1 {
+		t.Errorf("row 51: %d uploads won", won)
+	}
+}
+
+// race calls do n times at once.
+func race(n int, do func(i int) *answer) []*answer {
+	answers := make([]*answer, n)
+	var wg sync.WaitGroup
+	for i := range answers {
+		wg.Go(func() { answers[i] = do(i) })
+	}
+	wg.Wait()
+	return answers
 }
