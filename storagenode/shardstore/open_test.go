@@ -103,7 +103,7 @@ func TestReadsDuringCompaction(t *testing.T) {
 	fill(t, s)
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
-	for range 3 {
+	for range 2 {
 		wg.Go(func() {
 			for n := 0; ; n++ {
 				select {
@@ -119,7 +119,7 @@ func TestReadsDuringCompaction(t *testing.T) {
 			}
 		})
 	}
-	for round := range 10 {
+	for round := range 5 {
 		first := 1000 * (round + 1)
 		put(t, s, first, first+15, 150000)
 		s.Retire()

@@ -24,10 +24,15 @@ type scanner struct {
 
 	window []byte // bytes of the file from start on
 	start  int64
+	ahead  int64 // the system has been told to read up to here
 	block  []byte
 }
 
-const scanWindow = 256 << 10
+const (
+	scanWindow = 256 << 10
+	// readAhead is more than the system does by itself, which waits for each piece.
+	readAhead = 8 << 20
+)
 
 // run scans from off to the end of the file and returns where the last record found ends.
 func (s *scanner) run(off int64) (end int64, err error) {
@@ -101,6 +106,11 @@ func (s *scanner) fill(off, n int64) error {
 	n = min(n, s.size-off)
 	if off >= s.start && off+n <= s.start+int64(len(s.window)) {
 		return nil
+	}
+	if s.verify && off+readAhead/2 > s.ahead { // all of it will be read
+		from := max(off, s.ahead)
+		s.ahead = off + readAhead
+		_ = unix.Fadvise(int(s.file.Fd()), from, s.ahead-from, unix.FADV_WILLNEED) // only a hint
 	}
 	s.start = off
 	s.window = s.window[:min(int64(cap(s.window)), s.size-off)]
