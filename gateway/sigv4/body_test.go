@@ -315,7 +315,9 @@ func setLength(n string) edit {
 }
 
 // resign signs r with the headers that it has.
-func resign(r *http.Request) *Request {
+func resign(r *http.Request) *Request { return resignWith(r, exampleKey, exampleSecret) }
+
+func resignWith(r *http.Request, key, secret string) *Request {
 	r.Header.Set("X-Amz-Date", "20130524T000000Z")
 	var names []string
 	for name := range r.Header {
@@ -330,9 +332,9 @@ func resign(r *http.Request) *Request {
 	}
 	s.canonicalRequest(in, c, in.Path)
 	s.stringToSign(c)
-	mac := derive(c, exampleSecret).mac()
+	mac := derive(c, secret).mac()
 	mac.Write(s.toSign)
-	in.Headers = append(in.Headers.(lines), Field{"Authorization", algorithm + " Credential=" + exampleKey + "/20130524/us-east-1/s3/aws4_request,SignedHeaders=" +
+	in.Headers = append(in.Headers.(lines), Field{"Authorization", algorithm + " Credential=" + key + "/20130524/us-east-1/s3/aws4_request,SignedHeaders=" +
 		c.signed + ",Signature=" + hex.EncodeToString(mac.Sum(nil))})
 	return in
 }

@@ -133,7 +133,7 @@ func (v *Verifier) verify(r *Request, s *scratch, c *claim, auth *Auth) error {
 		return fail(AccessDenied, "There were headers present in the request which were not signed", Field{"HeadersNotSigned", name})
 	}
 	secret, id, known := v.config.Keys.Secret(c.accessKey)
-	if !known {
+	if known = known && secret != ""; !known {
 		secret = ""
 	}
 	key := v.keys.get(c, secret, known)
