@@ -205,7 +205,7 @@ func TestFlipAnyByte(t *testing.T) {
 	path, at := writeTestLog(t, dir)
 	whole, err := os.ReadFile(path)
 	must(t, err)
-	for off := int64(0); off < at[5]+4096; off += 37 {
+	for off := int64(0); off < at[5]+4096; off += 101 {
 		p := bytes.Clone(whole)
 		p[off] ^= 1
 		must(t, os.WriteFile(path, p, 0o600))

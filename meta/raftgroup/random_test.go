@@ -4,14 +4,18 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"go.etcd.io/raft/v3/raftpb"
 )
 
 var seeds = flag.Uint64("seeds", 4, "random histories to try")
@@ -56,6 +60,21 @@ func TestRandom(t *testing.T) {
 
 func runStorm(t *testing.T, seed uint64) {
 	ids := []uint64{1, 2, 3, 4, 5}[:3+2*(seed%2)]
+	s := startStorm(t, seed, ids)
+	stop := s.clients(seed)
+	for range 25 {
+		time.Sleep(time.Duration(s.rand.IntN(400)) * time.Millisecond)
+		s.disturb(ids)
+	}
+	s.heal(ids)
+	stop()
+	s.put(0, "last")
+	s.put(1, "last")
+	s.same(ids...)
+	s.check(t, ids[0])
+}
+
+func startStorm(t *testing.T, seed uint64, ids []uint64) *storm {
 	s := &storm{cluster: newCluster(t, 2, ids...), rand: rand.New(rand.NewPCG(seed, 1))}
 	s.tune = func(cfg *Config) {
 		cfg.disk = realDisk()
@@ -65,9 +84,14 @@ func runStorm(t *testing.T, seed uint64) {
 		s.open(id)
 	}
 	s.lead(1)
-	ctx, stop := context.WithCancel(t.Context())
-	var clients sync.WaitGroup
 	s.past = []*history{{acked: map[string]int{}}, {acked: map[string]int{}}}
+	return s
+}
+
+// clients starts those who write and read; the returned function ends them.
+func (s *storm) clients(seed uint64) (stop func()) {
+	ctx, cancel := context.WithCancel(s.t.Context())
+	var clients sync.WaitGroup
 	for g := range uint32(2) {
 		for n := range 3 {
 			r := rand.New(rand.NewPCG(seed, uint64(10*g)+uint64(n)+2))
@@ -76,24 +100,15 @@ func runStorm(t *testing.T, seed uint64) {
 			clients.Go(func() { s.read(ctx, readSeed, g) })
 		}
 	}
-	for range 25 {
-		time.Sleep(time.Duration(s.rand.IntN(400)) * time.Millisecond)
-		s.disturb(ids)
-	}
-	s.heal(ids)
-	stop()
-	clients.Wait()
-	s.put(0, "last")
-	s.put(1, "last")
-	s.same(ids...)
-	s.check(t)
+	return func() { cancel(); clients.Wait() }
 }
 
-// any returns one of the hosts, or nil if it is down.
+// any returns one of the hosts that are up.
 func (s *storm) any(r *rand.Rand) *Host {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.hosts[s.first[r.IntN(len(s.first))]]
+	ids := slices.Sorted(maps.Keys(s.hosts))
+	return s.hosts[ids[r.IntN(len(ids))]]
 }
 
 // write proposes commands to hosts at random, each once.
@@ -101,9 +116,6 @@ func (s *storm) write(ctx context.Context, r *rand.Rand, group uint32, name stri
 	for i := 0; ctx.Err() == nil; i++ {
 		time.Sleep(time.Duration(r.IntN(20)) * time.Millisecond)
 		h := s.any(r)
-		if h == nil {
-			continue
-		}
 		command := fmt.Sprint(name, ".", i, strings.Repeat("x", r.IntN(3000)))
 		limit, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
 		if got, err := h.Propose(limit, group, []byte(command)); err == nil {
@@ -119,9 +131,6 @@ func (s *storm) read(ctx context.Context, seed uint64, group uint32) {
 	for ctx.Err() == nil {
 		time.Sleep(time.Duration(r.IntN(10)) * time.Millisecond)
 		h := s.any(r)
-		if h == nil {
-			continue
-		}
 		limit, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
 		want := s.past[group].highest()
 		if err := h.ReadBarrier(limit, group); err == nil {
@@ -180,10 +189,10 @@ func (s *storm) heal(ids []uint64) {
 	}
 }
 
-func (s *storm) check(t *testing.T) {
+func (s *storm) check(t *testing.T, id uint64) {
 	total := 0
 	for g, past := range s.past {
-		final := s.machines[1].commands(uint32(g))
+		final := s.machines[id].commands(uint32(g))
 		if sorted := slices.Sorted(slices.Values(final)); len(slices.Compact(sorted)) != len(final) {
 			t.Errorf("group %d: a command was executed twice", g)
 		}
@@ -196,5 +205,59 @@ func (s *storm) check(t *testing.T) {
 	}
 	if total < 10 {
 		t.Errorf("only %d commands were acknowledged", total)
+	}
+}
+
+// TestRandomReplace loses one voter after the other for good, and puts a new one in its place each time, until none of the first
+// is left, while messages get lost and clients write and read.
+func TestRandomReplace(t *testing.T) {
+	for seed := range *seeds {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ids := []uint64{1, 2, 3}
+				s := startStorm(t, seed, ids)
+				stop := s.clients(seed)
+				for fresh := uint64(4); fresh < 9; fresh++ {
+					time.Sleep(time.Duration(s.rand.IntN(1000)) * time.Millisecond)
+					at := s.rand.IntN(len(ids))
+					s.replace(ids[at], fresh)
+					ids[at] = fresh
+				}
+				stop()
+				s.put(0, "last")
+				s.put(1, "last")
+				s.same(ids...)
+				s.check(t, ids[0])
+			})
+		})
+	}
+}
+
+// replace ends dead for good and makes fresh a voter instead, through a network that loses a tenth of the messages.
+func (s *storm) replace(dead, fresh uint64) {
+	s.mu.Lock()
+	s.kill(dead)
+	s.open(fresh)
+	s.mu.Unlock()
+	var n atomic.Uint64
+	s.net.Drop(func(Delivery) bool { return n.Add(0x9e3779b97f4a7c15)%10 == 0 })
+	defer s.net.Drop(nil)
+	swap := change(raftpb.ConfChangeAddNode, fresh)
+	swap.Changes = append(swap.Changes, change(raftpb.ConfChangeRemoveNode, dead).Changes...)
+	for g := range uint32(2) {
+		for _, c := range []*raftpb.ConfChangeV2{change(raftpb.ConfChangeAddLearnerNode, fresh), swap} {
+			s.eventually("change of members", func() error {
+				ctx, cancel := context.WithTimeout(s.t.Context(), time.Second)
+				defer cancel()
+				if err := s.leader(g).ChangeMembers(ctx, g, c); err != nil {
+					return err
+				}
+				st, err := s.leader(g).Status(ctx, g)
+				if err == nil && !st.Peers[fresh].CaughtUp {
+					err = fmt.Errorf("replica %d lags: %+v", fresh, st.Peers[fresh])
+				}
+				return err
+			})
+		}
 	}
 }
