@@ -91,7 +91,7 @@ func TestQuirk8To10Presigned(t *testing.T) {
 func TestQuirk25And26Anonymous(t *testing.T) {
 	s := withBucket(t)
 	s.put("/bucket/key", "x")
-	for _, call := range []string{"GET /", "GET /bucket", "GET /bucket/key", "PUT /bucket/key", "DELETE /bucket/key", "POST /bucket?delete", "PUT /other", "GET /bucket?policy"} {
+	for _, call := range []string{"GET /", "GET /bucket", "GET /bucket/key", "PUT /bucket/key", "DELETE /bucket/key", "POST /bucket?delete", "PUT /other", "GET /bucket?policy", "PUT /bucket?policy", "PATCH /bucket", "GET /bucket?acl&policy"} {
 		method, target, _ := strings.Cut(call, " ")
 		got := s.anonymous(method, target, "").want(403, "AccessDenied")
 		got.wantHeader("WWW-Authenticate", "")

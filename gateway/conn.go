@@ -7,6 +7,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -37,7 +38,7 @@ func newListener(l net.Listener, transfer time.Duration) *listener {
 }
 
 func (l *listener) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
+	c, err := l.accept()
 	if err != nil {
 		return nil, err
 	}
@@ -47,6 +48,26 @@ func (l *listener) Accept() (net.Conn, error) {
 	l.open[wrapped] = struct{}{}
 	l.mu.Unlock()
 	return wrapped, nil
+}
+
+// accept goes on where the system is short of something: the server would give up.
+func (l *listener) accept() (net.Conn, error) {
+	for pause := 5 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+		c, err := l.Listener.Accept()
+		if err == nil || !isShortage(err) {
+			return c, err
+		}
+		time.Sleep(pause)
+	}
+}
+
+func isShortage(err error) bool {
+	for _, errno := range [...]syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED} {
+		if errors.Is(err, errno) {
+			return true
+		}
+	}
+	return false
 }
 
 // closeConns cuts every connection that is still open.
@@ -65,6 +86,7 @@ type conn struct {
 	listener *listener
 	secure   bool        // TLS
 	ended    bool        // a read failed or met the end; only the serving goroutine looks
+	broken   bool        // a write failed; only the serving goroutine looks
 	expected *request    // begun before 100 Continue, to be handled
 	linger   atomic.Bool // the answer goes out before the request was read
 }
@@ -86,7 +108,11 @@ func (c *conn) Write(p []byte) (int, error) {
 		}
 		n, err := c.Conn.Write(p[written:])
 		written += n
-		if err == nil || n < progressBytes || !errors.Is(err, os.ErrDeadlineExceeded) {
+		if err == nil {
+			return written, nil
+		}
+		if n < progressBytes || !errors.Is(err, os.ErrDeadlineExceeded) {
+			c.broken = true
 			return written, err
 		}
 	}

@@ -49,12 +49,10 @@ func (e *s3Error) withHeader(name, value string) *s3Error {
 var (
 	errAccessDenied            = &s3Error{Code: "AccessDenied", Status: 403, Message: "Access Denied"}
 	errACLNotSupported         = &s3Error{Code: "AccessControlListNotSupported", Status: 400, Message: "The bucket does not allow ACLs"}
-	errBadDigest               = &s3Error{Code: "BadDigest", Status: 400, Message: "The Content-MD5 you specified did not match what we received."}
 	errBadRequest              = &s3Error{Code: "BadRequest", Status: 400, Message: "The request could not be understood."}
 	errBucketAlreadyExists     = &s3Error{Code: "BucketAlreadyExists", Status: 409, Message: "The requested bucket name is not available."}
 	errBucketAlreadyOwnedByYou = &s3Error{Code: "BucketAlreadyOwnedByYou", Status: 409, Message: "Your previous request to create the named bucket succeeded and you already own it."}
 	errBucketNotEmpty          = &s3Error{Code: "BucketNotEmpty", Status: 409, Message: "The bucket you tried to delete is not empty. You must delete all versions in the bucket."}
-	errConditionalConflict     = &s3Error{Code: "ConditionalRequestConflict", Status: 409, Message: "The conditional request cannot succeed due to a conflicting operation against this resource."}
 	errEntityTooLarge          = &s3Error{Code: "EntityTooLarge", Status: 400, Message: "Your proposed upload exceeds the maximum allowed object size."}
 	errEntityTooSmall          = &s3Error{Code: "EntityTooSmall", Status: 400, Message: "Your proposed upload is smaller than the minimum allowed object size."}
 	errIllegalVersioning       = &s3Error{Code: "IllegalVersioningConfigurationException", Status: 400, Message: "The versioning configuration specified in the request is invalid."}
@@ -75,7 +73,6 @@ var (
 	errMalformedXML            = &s3Error{Code: "MalformedXML", Status: 400, Message: "The XML you provided was not well-formed or did not validate against our published schema"}
 	errMetadataTooLarge        = &s3Error{Code: "MetadataTooLarge", Status: 400, Message: "Your metadata headers exceed the maximum allowed metadata size"}
 	errMethodNotAllowed        = &s3Error{Code: "MethodNotAllowed", Status: 405, Message: "The specified method is not allowed against this resource."}
-	errMissingContentLength    = &s3Error{Code: "MissingContentLength", Status: 411, Message: "You must provide the Content-Length HTTP header."}
 	errNoSuchBucket            = &s3Error{Code: "NoSuchBucket", Status: 404, Message: "The specified bucket does not exist"}
 	errNoSuchKey               = &s3Error{Code: "NoSuchKey", Status: 404, Message: "The specified key does not exist."}
 	errNoSuchUpload            = &s3Error{Code: "NoSuchUpload", Status: 404, Message: "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed."}

@@ -16,6 +16,7 @@ const drainTime = 5 * time.Second
 
 // handle answers one request.
 func (s *Server) handle(ctx *fasthttp.RequestCtx) {
+	defer s.survive(ctx)
 	c, ok := ctx.Conn().(*conn)
 	if !ok {
 		ctx.SetStatusCode(fasthttp.StatusInternalServerError)
@@ -40,6 +41,16 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	}
 }
 
+// survive keeps a panic outside of a handler from ending the process, which fasthttp would let it do.
+func (s *Server) survive(ctx *fasthttp.RequestCtx) {
+	if v := recover(); v != nil {
+		s.config.Logger.Error("connection panicked", slog.Any("panic", v), slog.String("stack", string(debug.Stack())))
+		ctx.Response.Reset()
+		ctx.SetStatusCode(fasthttp.StatusInternalServerError)
+		ctx.SetConnectionClose()
+	}
+}
+
 // serve runs the handler; a panic is an internal error of this request alone.
 func (r *request) serve() (err error) {
 	defer func() {
@@ -54,7 +65,9 @@ func (r *request) serve() (err error) {
 }
 
 // expect decides, before the client sends its body, whether it is wanted. fasthttp answers 100 if so.
-func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
+func (s *Server) expect(ctx *fasthttp.RequestCtx) (status int) {
+	status = fasthttp.StatusInternalServerError // if it comes to a panic
+	defer s.survive(ctx)
 	c, ok := ctx.Conn().(*conn)
 	if !ok {
 		return fasthttp.StatusInternalServerError
@@ -66,7 +79,7 @@ func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
 	}
 	r.fail(err)
 	c.linger.Store(true)
-	status := r.status
+	status = r.status
 	s.finish(r)
 	return status
 }
@@ -131,6 +144,7 @@ func (r *request) leaveBody() {
 
 // refuse answers what could not be read as a request.
 func (s *Server) refuse(ctx *fasthttp.RequestCtx, err error) {
+	defer s.survive(ctx)
 	r := s.requests.Get().(*request)
 	r.begin(s, ctx)
 	var small *fasthttp.ErrSmallBuffer

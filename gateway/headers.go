@@ -81,17 +81,6 @@ func (h *headers) Each(f func(name, value string)) {
 	}
 }
 
-// count returns how many fields of that name there are.
-func (h *headers) count(name string) int {
-	n := 0
-	for i := range h.fields {
-		if h.fields[i].name == name {
-			n++
-		}
-	}
-	return n
-}
-
 // hasPrefix tells whether a field's name begins with prefix.
 func (h *headers) hasPrefix(prefix string) bool {
 	for i := range h.fields {

@@ -195,7 +195,7 @@ func (b *objectBody) WriteTo(w io.Writer) (int64, error) {
 	if err == nil && n != b.length {
 		err = io.ErrUnexpectedEOF
 	}
-	if err != nil && !b.request.conn.ended {
+	if err != nil && !b.request.conn.broken {
 		b.request.server.config.Logger.Warn("object cut off", slog.String("request", b.request.id),
 			slog.String("bucket", b.request.bucket), slog.String("key", b.request.key), slog.Int64("sent", n), slog.Any("error", err))
 	}

@@ -117,9 +117,17 @@ var foreignHeaders = [...]string{
 // noRoute stands in requests that match no operation.
 var noRoute = route{name: "Unknown"}
 
-// findRoute finds the operation.
+// findRoute finds the operation. A stranger does not learn which there are.
 func (r *request) findRoute() error {
 	r.route = &noRoute
+	err := r.matchRoute()
+	if err != nil && r.auth.Identity.Anonymous {
+		return errAccessDenied
+	}
+	return err
+}
+
+func (r *request) matchRoute() error {
 	sub, err := r.subresource()
 	if err != nil {
 		return err

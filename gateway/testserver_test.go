@@ -1,9 +1,9 @@
 package gateway
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/xml"
 	"io"
@@ -365,10 +365,9 @@ func (a *answer) wantBody(body string) *answer {
 
 // pattern returns n bytes that repeat nowhere near a block.
 func pattern(n int) string {
-	var b bytes.Buffer
-	for i := uint32(1); b.Len() < n; i++ {
-		x := i * 2654435761
-		b.Write([]byte{byte(x), byte(x >> 8), byte(x >> 16), byte(x >> 24)})
+	b := make([]byte, n+4)
+	for i := 0; i < n; i += 4 {
+		binary.LittleEndian.PutUint32(b[i:], uint32(i/4+1)*2654435761)
 	}
-	return b.String()[:n]
+	return string(b[:n])
 }

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -278,6 +279,45 @@ func TestSecurity34Headers(t *testing.T) {
 	}
 }
 
+// shortListener has no descriptors left, twice.
+type shortListener struct {
+	net.Listener
+	failures int
+}
+
+func (l *shortListener) Accept() (net.Conn, error) {
+	if l.failures++; l.failures <= 2 {
+		return nil, &net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", syscall.EMFILE)}
+	}
+	return nil, net.ErrClosed
+}
+
+func TestAcceptSurvivesShortage(t *testing.T) {
+	short := &shortListener{}
+	if _, err := newListener(short, time.Second).Accept(); !errors.Is(err, net.ErrClosed) || short.failures != 3 {
+		t.Errorf("%v after %d calls", err, short.failures)
+	}
+}
+
+func TestTooLarge(t *testing.T) {
+	s := withBucket(t)
+	w := s.dial()
+	w.write(s.signedHeader("PUT", "/bucket/key", unsigned) + fmt.Sprintf("Content-Length: %d\r\n\r\n", maxObjectBytes+1) + pattern(10_000))
+	got := w.answer("PUT")
+	if got == nil {
+		t.Fatal("no answer")
+	}
+	got.want(400, "EntityTooLarge")
+	limited := &limitedBody{source: strings.NewReader("12345"), left: 4}
+	if _, err := io.ReadAll(limited); !errors.Is(err, errLongBody) || !errors.Is(limited.cause(io.ErrClosedPipe), errLongBody) {
+		t.Errorf("a body without length: %v", err)
+	}
+	whole := &limitedBody{source: strings.NewReader("1234"), left: 4}
+	if got, err := io.ReadAll(whole); string(got) != "1234" || err != nil {
+		t.Errorf("a body of just the length: %q, %v", got, err)
+	}
+}
+
 func TestSecurity37SlowHeader(t *testing.T) {
 	s := newTestServer(t, func(c *Config) { c.HeaderTimeout = 200 * time.Millisecond })
 	w := s.dial()
@@ -320,7 +360,7 @@ func TestSecurity37SlowBody(t *testing.T) {
 
 // TestSlowReader: a client that takes nothing of its answer loses its connection.
 func TestSlowReader(t *testing.T) {
-	s := withBucket(t, func(c *Config) { c.TransferTimeout = 200 * time.Millisecond })
+	s := withBucket(t, func(c *Config) { c.TransferTimeout = time.Second })
 	s.put("/bucket/key", pattern(20<<20))
 	w := s.dial()
 	w.write(s.signedHeader("GET", "/bucket/key", "") + "\r\n")
