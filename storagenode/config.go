@@ -20,7 +20,7 @@ type Config struct {
 
 	// Settle is the age below which a chunk that lacks shards is left to its writer; 0 means 10 s.
 	Settle time.Duration
-	// Retry is the first pause before something is tried again; it doubles up to 64 times as much. 0 means 2 s.
+	// Retry is the first pause before something is tried again; it doubles up to 256 times as much. 0 means 2 s.
 	Retry time.Duration
 	// FullPass is the time between two comparisons of every shard with the other
 	// drives; in between only what changed is looked at. 0 means 12 h, negative never.

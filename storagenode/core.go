@@ -103,6 +103,7 @@ type partition struct {
 	failed   bool                 // a task of this round did
 	stuck    bool                 // a task ended in unrecoverable
 	tasks    int                  // queued or under way
+	rounds   int                  // of tasks since a scan found nothing to do
 	tries    uint                 // back-offs since the last progress
 	excused  map[chunkID]struct{} // chunks for which nothing can be done now
 }
@@ -122,6 +123,9 @@ const (
 	// chunk with the least redundancy goes first, wherever it was found.
 	maxTasks    = 32 << 10
 	reportAfter = time.Second // clean partitions are reported together
+	// maxRounds bounds how often a partition is scanned at once after its tasks have
+	// succeeded: if there is always more, something is odd, and haste does not help.
+	maxRounds = 32
 )
 
 type core struct {
@@ -204,11 +208,17 @@ func (c *core) scanned(now time.Time, ev scanned) []effect {
 			c.enqueue(task{ev.partition, f.chunk, f.spare, f.bytes})
 		}
 	}
+	if ev.result.young {
+		c.postpone(now, ev.partition, c.settle+time.Second)
+	}
 	switch {
 	case st.tasks > 0:
 		st.want = deep // when they are done
 	case len(ev.result.surplus) > 0:
 		st.tasks++
+		if ev.result.truncated {
+			st.want = deep
+		}
 		return []effect{drop{ev.partition, ev.result.surplus}}
 	case st.want > settled:
 		c.wantScan(ev.partition, st.want)
@@ -222,10 +232,7 @@ func (c *core) scanned(now time.Time, ev scanned) []effect {
 func (c *core) conclude(now time.Time, p uint32, r scanResult) []effect {
 	st := &c.partitions[p]
 	excused := st.excused
-	st.excused = nil
-	if r.young {
-		c.postpone(now, p, c.settle+time.Second)
-	}
+	st.excused, st.rounds = nil, 0
 	if r.truncated || st.stuck {
 		c.backOff(now, p)
 	}
@@ -251,7 +258,7 @@ func (c *core) repaired(now time.Time, ev repaired) {
 	switch ev.outcome {
 	case copied, rebuilt:
 		st.tries = 0
-	case deleted, unrecoverable:
+	case present, deleted, unrecoverable:
 		if st.excused == nil {
 			st.excused = map[chunkID]struct{}{}
 		}
@@ -277,8 +284,8 @@ func (c *core) ended(now time.Time, p uint32) {
 	if st.tasks > 0 || st.scanning || st.queued {
 		return
 	}
-	if st.failed {
-		st.failed = false
+	if st.rounds++; st.failed || st.rounds >= maxRounds {
+		st.failed, st.rounds = false, 0
 		c.backOff(now, p)
 		return
 	}
@@ -286,6 +293,7 @@ func (c *core) ended(now time.Time, p uint32) {
 		c.wantScan(p, st.want)
 		return
 	}
+	st.rounds = 0
 	if st.stuck {
 		c.backOff(now, p)
 	}

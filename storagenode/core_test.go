@@ -143,11 +143,24 @@ func TestCoreExcuses(t *testing.T) {
 			test.step(scanned{result: found(-1)}, "repair 0")
 			test.step(done(0, c.outcome), "scan 0 deep=true")
 			test.step(scanned{result: found(-1)}, "report 2 [0]") // it does not hold up the transition
-			if got := test.core.wake().Before(test.now.Add(30 * time.Second)); got != c.later {
+			if got := test.core.wake().Before(test.now.Add(5 * time.Second)); got != c.later {
 				t.Errorf("tried again soon: %v", got)
 			}
 		})
 	}
+}
+
+// TestCoreDoesNotSpin expects patience with a shard that is missing again after each success.
+func TestCoreDoesNotSpin(t *testing.T) {
+	c := newCoreTest(t, 9, oneMoving(t))
+	for range maxRounds - 1 {
+		c.step(scanned{result: found(0)}, "repair 0")
+		c.step(done(0, copied), "scan 0 deep=true")
+	}
+	c.step(scanned{result: found(0)}, "repair 0")
+	c.step(done(0, copied))
+	c.wait(time.Second)
+	c.step(ticked{}, "scan 0 deep=true")
 }
 
 func TestCoreWaitsForOthers(t *testing.T) {

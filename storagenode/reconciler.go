@@ -72,7 +72,7 @@ func New(cfg Config, local Drive, cluster Cluster) (*Reconciler, error) {
 			budget: &budget{perSecond: cfg.BytesPerSecond, busy: cfg.Busy},
 			memory: semaphore.NewWeighted(repairMemory), metrics: cfg.Metrics, log: cfg.Logger, hint: cfg.Hint,
 		},
-		core:   newCore(cfg.Drive, timing{settle: cfg.Settle, retry: cfg.Retry, maxRetry: cfg.Retry * 64, fullPass: cfg.FullPass}),
+		core:   newCore(cfg.Drive, timing{settle: cfg.Settle, retry: cfg.Retry, maxRetry: cfg.Retry * 256, fullPass: cfg.FullPass}),
 		events: make(chan event, maxScans+2*maxRepairs+64),
 		notify: make(chan struct{}, 1),
 		hints:  map[chunkID]uint32{},

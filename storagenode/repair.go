@@ -44,8 +44,10 @@ func (r *repairer) repair(ctx context.Context, m *placement.Map, chunk chunkID) 
 	}
 	slot := slices.Index(v.homes, r.me)
 	switch {
-	case slot < 0 || has(v.holdings, r.me, slot):
+	case slot < 0:
 		return present, nil
+	case has(v.holdings, r.me, slot):
+		return r.checkOwn(v, slot)
 	case v.isDeleted():
 		return deleted, nil
 	case len(v.holdings) == 0 && (v.unseen || v.corrupt):
@@ -62,6 +64,14 @@ func (r *repairer) repair(ctx context.Context, m *placement.Map, chunk chunkID) 
 		r.dropCopies(ctx, m, v, slot)
 	}
 	return out, err
+}
+
+// checkOwn is for a shard that is there: it must be of the same code as the others.
+func (r *repairer) checkOwn(v *survey, slot int) (outcome, error) {
+	if c, holdings := agreed(v.holdings); !has(holdings, r.me, slot) {
+		return failed, fmt.Errorf("shard %s is of another code than the others, which have %d+%d", v.chunk.shard(slot), c.k, c.m)
+	}
+	return present, nil
 }
 
 // fetch reads or rebuilds the shard of a slot and writes it to the own drive.

@@ -87,7 +87,7 @@ func (c *core) dispatch(now time.Time, effects []effect) []effect {
 		effects = append(effects, report{c.m.Epoch, c.clean})
 		for _, p := range c.clean { // until the map says that it was heard
 			c.reported[p] = struct{}{}
-			c.postpone(now, p, c.maxRetry)
+			c.postpone(now, p, min(16*c.retry, c.maxRetry))
 		}
 		c.clean = nil
 	}
