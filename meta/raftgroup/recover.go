@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 
 	"go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
@@ -26,10 +27,13 @@ type recovery struct {
 // written over. If doubtful, the last batch is torn or damaged and was left out: if it is torn, it was never
 // acknowledged; if it is damaged, it may have been. A batch that is damaged elsewhere gives ErrDamaged.
 //
-// What cannot be detected here: a tail of whole batches that the drive lost together with the zeros
-// behind them being intact, as if they had never been written.
+// What cannot be detected here: whole batches at the end that read as zeros again, as if they had never been
+// written (a drive that lies about its syncs), and a newest segment whose file was removed.
 func openLog(cfg logConfig) (l *diskLog, doubtful bool, err error) {
 	if err := os.MkdirAll(cfg.dir, 0o700); err != nil {
+		return nil, false, err
+	}
+	if err := directio.SyncDir(filepath.Dir(cfg.dir)); err != nil {
 		return nil, false, err
 	}
 	l = &diskLog{logConfig: cfg, groups: make([]*groupLog, cfg.groups)}

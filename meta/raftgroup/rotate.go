@@ -86,11 +86,14 @@ func (l *diskLog) collectSpare(wait bool) {
 		}
 	}
 	l.preparing = nil
-	l.full = p.err != nil
 	if p.err != nil {
-		l.logger.Warn("no room for another raft log segment", slog.Any("error", p.err))
+		if !l.full {
+			l.logger.Warn("no room for another raft log segment", slog.Any("error", p.err))
+		}
+		l.full = true
 		return
 	}
+	l.full = false
 	l.spares = append(l.spares, p.spare)
 }
 
