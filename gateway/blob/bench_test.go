@@ -25,7 +25,12 @@ type diskCluster struct {
 	stores map[placement.DriveID]*shardstore.Store
 }
 
-func (c *diskCluster) Drive(id placement.DriveID) blob.Drive { return c.stores[id] }
+func (c *diskCluster) Drive(id placement.DriveID) blob.Drive {
+	if c.Cluster.Drive(id) == nil {
+		return nil
+	}
+	return c.stores[id]
+}
 
 func newDiskCluster(b *testing.B) *diskCluster {
 	b.Helper()
@@ -47,16 +52,22 @@ var benchSizes = []struct {
 }{{"128KiB", 128 << 10}, {"10MiB", 10 << 20}}
 
 // onClusters runs bench over drives in memory and on disk.
-func onClusters(b *testing.B, bench func(b *testing.B, s *blob.Store, size int)) {
+func onClusters(b *testing.B, bench func(b *testing.B, s *blob.Store, c *blobtest.Cluster, size int)) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(8))
-	run := func(b *testing.B, c blob.Cluster, size int) {
+	run := func(b *testing.B, c blob.Cluster, faults *blobtest.Cluster, size int) {
 		metrics := prometheus.NewRegistry()
-		bench(b, open(b, c, blob.Config{Registerer: metrics}), size)
+		bench(b, open(b, c, blob.Config{Registerer: metrics}), faults, size)
 		b.ReportMetric(total(b, metrics, "kintsugi_blob_read_hedges_total")/float64(b.N), "hedges/op")
 	}
 	for _, z := range benchSizes {
-		b.Run("memory/"+z.name, func(b *testing.B) { run(b, blobtest.NewCluster(b, 6, 4, 2), z.size) })
-		b.Run("disk/"+z.name, func(b *testing.B) { run(b, newDiskCluster(b), z.size) })
+		b.Run("memory/"+z.name, func(b *testing.B) {
+			c := blobtest.NewCluster(b, 6, 4, 2)
+			run(b, c, c, z.size)
+		})
+		b.Run("disk/"+z.name, func(b *testing.B) {
+			c := newDiskCluster(b)
+			run(b, c, c.Cluster, z.size)
+		})
 	}
 }
 
@@ -78,7 +89,7 @@ func total(t testing.TB, g prometheus.Gatherer, name string) float64 {
 
 // BenchmarkWrite writes bodies from eight goroutines and removes them again.
 func BenchmarkWrite(b *testing.B) {
-	onClusters(b, func(b *testing.B, s *blob.Store, size int) {
+	onClusters(b, func(b *testing.B, s *blob.Store, _ *blobtest.Cluster, size int) {
 		body := random(size)
 		measure(b, size, func() error {
 			written, err := s.Write(b.Context(), blobtest.BlobID(), bytes.NewReader(body), int64(size), nil)
@@ -91,25 +102,35 @@ func BenchmarkWrite(b *testing.B) {
 }
 
 func BenchmarkRead(b *testing.B) {
-	onClusters(b, func(b *testing.B, s *blob.Store, size int) {
-		var blobs []meta.Blob
-		for range 16 {
-			blobs = append(blobs, write(b, s, random(size)))
-		}
-		var next atomic.Int64
-		measure(b, size, func() error {
-			i := int(next.Add(1)) % len(blobs)
-			r, err := s.Read(b.Context(), blobs[i:i+1], 0, int64(size))
-			if err != nil {
-				return err
-			}
-			defer r.Close()
-			n, err := r.WriteTo(io.Discard)
-			if n != int64(size) {
-				return fmt.Errorf("%d bytes: %w", n, err)
-			}
+	onClusters(b, func(b *testing.B, s *blob.Store, _ *blobtest.Cluster, size int) { readMany(b, s, nil, size) })
+}
+
+// BenchmarkReadDegraded reads what was written before two of six drives were lost.
+func BenchmarkReadDegraded(b *testing.B) {
+	onClusters(b, func(b *testing.B, s *blob.Store, c *blobtest.Cluster, size int) { readMany(b, s, c.Drives[:2], size) })
+}
+
+func readMany(b *testing.B, s *blob.Store, lost []*blobtest.Drive, size int) {
+	var blobs []meta.Blob
+	for range 16 {
+		blobs = append(blobs, write(b, s, random(size)))
+	}
+	for _, d := range lost {
+		d.SetDown(true)
+	}
+	var next atomic.Int64
+	measure(b, size, func() error {
+		i := int(next.Add(1)) % len(blobs)
+		r, err := s.Read(b.Context(), blobs[i:i+1], 0, int64(size))
+		if err != nil {
 			return err
-		})
+		}
+		defer r.Close()
+		n, err := r.WriteTo(io.Discard)
+		if n != int64(size) {
+			return fmt.Errorf("%d bytes: %w", n, err)
+		}
+		return err
 	})
 }
 

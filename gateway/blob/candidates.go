@@ -77,9 +77,9 @@ func (l *locator) standIn(i int) placement.DriveID {
 	return placement.DriveID{}
 }
 
-// all are the drives that are up, those where shards of the chunk are likely first. Suspects are among them: before a read
-// fails, everything is tried.
-func (l *locator) all() []target {
+// all are the drives that are up, in the order in which they are likely to have shard i. Suspects are among them: before a
+// read fails, everything is tried.
+func (l *locator) all(i int) []target {
 	var targets []target
 	seen := make(map[placement.DriveID]bool)
 	add := func(id placement.DriveID) {
@@ -91,7 +91,11 @@ func (l *locator) all() []target {
 			targets = append(targets, t)
 		}
 	}
-	for _, ids := range [][]placement.DriveID{l.m.Homes(l.partition), l.m.Previous(l.partition), l.m.Ranking(l.partition)} {
+	homes := l.m.Homes(l.partition)
+	if i < len(homes) {
+		add(homes[i])
+	}
+	for _, ids := range [][]placement.DriveID{homes, l.m.Previous(l.partition), l.m.Ranking(l.partition)} {
 		for _, id := range ids {
 			add(id)
 		}

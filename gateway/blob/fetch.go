@@ -43,13 +43,13 @@ type shardRead struct {
 	dst   []byte
 	buf   *buffer // that dst lies in
 	wide  bool    // look on every drive, not only where the shard is likely
-	alone bool    // guarded by fetch.mu: it was given a goroutine of its own
 
 	// Guarded by fetch.mu.
 	state readState
+	alone bool      // it was given a goroutine of its own
 	late  bool      // its drive has not answered in time; it may still
 	left  bool      // nobody waits for it any more
-	at    target    // the drive that is being asked,
+	at    target    // the drive that is being asked, if any,
 	since time.Time // since when
 }
 
@@ -199,7 +199,7 @@ func (f *fetch) untried(i int) []target {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var targets, suspects []target
-	for _, t := range f.all() {
+	for _, t := range f.all(i) {
 		switch {
 		case slices.Contains(f.tried, attempt{i, t.health}):
 		case t.health.reads.open():
@@ -225,6 +225,10 @@ func worse(a, b error) error {
 func (f *fetch) readFrom(r *shardRead, t target) (err error, late bool) {
 	begun := time.Now()
 	f.mu.Lock()
+	if r.late || r.left {
+		f.mu.Unlock()
+		return context.Canceled, true
+	}
 	r.at, r.since = t, begun
 	f.mu.Unlock()
 	id := placement.ShardID{Blob: f.blob, Chunk: f.number, Index: uint8(r.index)}
@@ -233,6 +237,7 @@ func (f *fetch) readFrom(r *shardRead, t target) (err error, late bool) {
 
 	f.mu.Lock()
 	late, left := r.late, r.left
+	r.at = target{} // from here on the drive cannot be blamed for this call
 	f.mu.Unlock()
 	if left {
 		t.health.reads.returned(time.Now(), took > f.s.config.ReadHedgeMax)

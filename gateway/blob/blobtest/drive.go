@@ -54,6 +54,14 @@ func (d *Drive) ReadAt(ctx context.Context, id placement.ShardID, p []byte, off 
 	return d.Memory.ReadAt(ctx, id, p, off)
 }
 
+// Delete deletes shards; it suffers what writes do, but a full drive deletes.
+func (d *Drive) Delete(ctx context.Context, ids []placement.ShardID) error {
+	if err := d.suffer(&d.writes); err != nil {
+		return err
+	}
+	return d.Memory.Delete(ctx, ids)
+}
+
 // suffer waits and fails as told.
 func (d *Drive) suffer(f *fault) error {
 	d.mu.Lock()
