@@ -5,15 +5,11 @@ import (
 	"context"
 	"errors"
 	"io"
-	"strconv"
 	"strings"
 
 	"kintsugi/gateway/checksum"
 	"kintsugi/meta"
 )
-
-// maxSourceBytes is the most that S3 copies in one request.
-const maxSourceBytes = 5 << 30
 
 // copySource is the version that x-amz-copy-source names.
 type copySource struct {
@@ -92,11 +88,11 @@ func (r *request) checkSourceOwner(ctx context.Context, bucket string) error {
 	return nil
 }
 
-// checkSourceSize refuses more than S3 copies at once.
+// checkSourceSize refuses more than S3 copies at once, which is what it takes at once.
 func checkSourceSize(size int64) error {
-	if size > maxSourceBytes {
+	if size > maxObjectBytes {
 		return errInvalidRequest.withMessage("The specified copy source is larger than the maximum allowable size for a copy source: " +
-			strconv.Itoa(maxSourceBytes))
+			formatInt(maxObjectBytes))
 	}
 	return nil
 }
