@@ -223,3 +223,74 @@ func TestPanicIsOneAnswer(t *testing.T) {
 		t.Errorf("%d requests in flight", n)
 	}
 }
+
+func TestQuirk5NoPayloadHash(t *testing.T) {
+	s := withBucket(t)
+	r := s.request("GET", "/bucket", "")
+	s.sign(r, "")
+	r.Header.Del("X-Amz-Content-Sha256")
+	if got := s.send(r); got.status != 400 && got.status != 403 {
+		t.Errorf("got %d %s", got.status, got.body)
+	}
+	bare := s.anonymous("GET", "/bucket", "", "X-Amz-Date", time.Now().UTC().Format("20060102T150405Z"), "Authorization",
+		"AWS4-HMAC-SHA256 Credential="+testAccessKey+"/"+time.Now().UTC().Format("20060102")+"/us-east-1/s3/aws4_request, SignedHeaders=host;x-amz-date, Signature="+strings.Repeat("0", 64))
+	if bare.code() != "InvalidRequest" && bare.code() != "SignatureDoesNotMatch" {
+		t.Errorf("got %d %s", bare.status, bare.body)
+	}
+}
+
+func TestQuirk9PresignedParameters(t *testing.T) {
+	s := withBucket(t)
+	s.put("/bucket/key", "x")
+	s.anonymous("GET", s.presign("GET", "/bucket/key?X-Amz-Expires=604800"), "").want(200, "")
+	for _, expires := range []string{"604801", "0", "-1", "1e3", "x"} {
+		s.anonymous("GET", s.presign("GET", "/bucket/key?X-Amz-Expires="+expires), "").want(400, "AuthorizationQueryParametersError")
+	}
+	whole := s.presign("GET", "/bucket/key")
+	for _, name := range []string{"X-Amz-Expires", "X-Amz-Date", "X-Amz-Credential", "X-Amz-SignedHeaders"} {
+		var kept []string
+		path, query, _ := strings.Cut(whole, "?")
+		for pair := range strings.SplitSeq(query, "&") {
+			if !strings.HasPrefix(pair, name+"=") {
+				kept = append(kept, pair)
+			}
+		}
+		s.anonymous("GET", path+"?"+strings.Join(kept, "&"), "").want(400, "AuthorizationQueryParametersError")
+	}
+}
+
+func TestSecurity4To6Credentials(t *testing.T) {
+	s := withBucket(t)
+	s.put("/bucket/key", "x")
+	target := s.presign("GET", "/bucket/key")
+	both := s.request("GET", target, "")
+	both.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=x")
+	if got := s.send(both); got.status != 400 {
+		t.Errorf("4, credentials in two places: %d %s", got.status, got.body)
+	}
+	if got := s.anonymous("GET", target+"&X-Amz-Expires=600", ""); got.status != 400 {
+		t.Errorf("5, a parameter twice: %d %s", got.status, got.body)
+	}
+	added := s.request("PUT", "/bucket/key", "y")
+	s.sign(added, "y")
+	added.Header.Set("X-Amz-Meta-Added", "later")
+	s.send(added).want(403, "AccessDenied")
+	s.get("/bucket/key").want(200, "").wantBody("x")
+}
+
+func TestQuirk21And22Framing(t *testing.T) {
+	s := withBucket(t)
+	body := "5\r\nhello\r\n0\r\nx-amz-checksum-crc32:NhCmhg==\r\n\r\n"
+	for encoding, want := range map[string]string{"gzip,aws-chunked": "gzip", "aws-chunked": ""} {
+		s.do("PUT", "/bucket/key", body, "X-Amz-Content-Sha256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER", "X-Amz-Decoded-Content-Length", "5",
+			"X-Amz-Trailer", "x-amz-checksum-crc32", "Content-Encoding", encoding).want(200, "")
+		s.get("/bucket/key", "Accept-Encoding", "identity").want(200, "").wantBody("hello").wantHeader("Content-Encoding", want)
+	}
+}
+
+func TestQuirk28SessionToken(t *testing.T) {
+	s := withBucket(t)
+	if got := s.get("/bucket", "X-Amz-Security-Token", "token"); got.code() != "InvalidToken" || got.status != 400 {
+		t.Errorf("got %d %s", got.status, got.body)
+	}
+}

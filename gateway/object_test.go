@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -393,4 +394,34 @@ func TestQuirk139Tags(t *testing.T) {
 		t.Errorf("got %v", got)
 	}
 	s.head("/bucket/key").wantHeader("x-amz-tagging-count", "")
+}
+
+// TestManyClients reads back what it wrote while others do the same: buffers that are
+// used again too early would show.
+func TestManyClients(t *testing.T) {
+	s := withBucket(t)
+	var clients sync.WaitGroup
+	for c := range 8 {
+		clients.Go(func() {
+			for i := range 12 {
+				size := sizes[(c+i)%len(sizes)] + c
+				body := fmt.Sprint(c, " ", i, " ") + pattern(size)
+				target := fmt.Sprintf("/bucket/%d/%d", c, i%3)
+				r := s.request("PUT", target, body)
+				s.sign(r, body)
+				if got := s.send(r); got.status != 200 {
+					t.Errorf("PUT %s: %d %s", target, got.status, got.body)
+				}
+				r = s.request("GET", target, "")
+				s.sign(r, "")
+				if got := s.send(r); got.status != 200 || got.body != body {
+					t.Errorf("GET %s: %d, %d bytes instead of %d", target, got.status, len(got.body), len(body))
+				}
+			}
+		})
+	}
+	clients.Wait()
+	if keys, _ := s.pages(""); len(keys) != 24 {
+		t.Errorf("%d keys", len(keys))
+	}
 }
