@@ -24,7 +24,8 @@ type Config struct {
 	// ReserveBytes is set aside for tombstones on a full drive: a 64th of
 	// SegmentSize if zero, at least 64 KiB.
 	ReserveBytes int64
-	// MinFreeBytes of the filesystem are left to others: 64 MiB if zero, none if negative.
+	// MinFreeBytes of the filesystem are left to others: 64 MiB, or a 50th of a
+	// smaller filesystem, if zero; none if negative.
 	MinFreeBytes int64
 
 	// TombstoneAge is how long, at least, a deleted shard cannot be written again: 24 h if zero.
@@ -47,8 +48,6 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.SegmentSize, defaultSegmentSize)
 	setDefault(&c.GrowBytes, 16<<20)
 	setDefault(&c.ReserveBytes, max(c.SegmentSize/64, 64<<10))
-	setDefault(&c.MinFreeBytes, 64<<20)
-	c.MinFreeBytes = max(c.MinFreeBytes, 0)
 	setDefault(&c.TombstoneAge, 24*time.Hour)
 	setDefault(&c.CompactBytesPerSecond, 32<<20)
 	setDefault(&c.TidyInterval, time.Second)
@@ -60,6 +59,14 @@ func (c Config) withDefaults() Config {
 		c.disk = linuxDisk{}
 	}
 	return c
+}
+
+// minFree is what is left to others on a filesystem of this size.
+func (c Config) minFree(capacity int64) int64 {
+	if c.MinFreeBytes == 0 {
+		return min(64<<20, capacity/50)
+	}
+	return max(c.MinFreeBytes, 0)
 }
 
 func setDefault[T int64 | time.Duration](field *T, value T) {

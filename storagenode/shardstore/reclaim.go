@@ -12,10 +12,9 @@ import (
 // punchBytes must have died in a segment before holes are punched, on a drive with room.
 const punchBytes = 4 << 20
 
-// reclaim wins back the dead space of a sealed segment: an empty one is used
-// again, one that is less than half needed is copied, and of the others the dead
-// ranges are given back in place.
-func (s *Store) reclaim(ctx context.Context, seg *segment, crumbs bool) error {
+// reclaim wins back the dead space of a sealed segment without copying: an empty
+// one is used again, of others the dead ranges are given back in place.
+func (s *Store) reclaim(seg *segment) error {
 	if !seg.sealed.Load() || s.segmentGone(seg) {
 		return nil
 	}
@@ -28,18 +27,28 @@ func (s *Store) reclaim(ctx context.Context, seg *segment, crumbs bool) error {
 	}
 	if (seg.punchedAt.Load() < 0 && used-live >= punchBytes) || seg.punchedAt.Load()-live >= punchBytes ||
 		full && used-live > 0 && seg.punchedAt.Load() != live {
-		if err := s.punch(seg, live); err != nil {
-			return err
-		}
-	}
-	if live < used/2 || crumbs && s.isCrumb(seg) {
-		err := s.compact(ctx, seg)
-		if isFull(err) || errors.Is(err, ErrFailed) || ctx.Err() != nil {
-			return nil // at another time
-		}
-		return err
+		return s.punch(seg, live)
 	}
 	return nil
+}
+
+// compactIfWorth copies what is needed of a sealed segment if that is less than
+// half of it, or if it is one of many crumbs.
+func (s *Store) compactIfWorth(ctx context.Context, seg *segment, crumbs bool) error {
+	if ctx.Err() != nil || !seg.sealed.Load() || s.segmentGone(seg) {
+		return nil
+	}
+	s.mu.Lock()
+	used := seg.next - segmentHeadSize
+	s.mu.Unlock()
+	if s.index.liveBytes(seg.gen) >= used/2 && !(crumbs && s.isCrumb(seg)) {
+		return nil
+	}
+	err := s.compact(ctx, seg)
+	if isFull(err) || errors.Is(err, ErrFailed) || ctx.Err() != nil {
+		return nil // at another time
+	}
+	return err
 }
 
 // crumbLimit is how many crumbs are left alone.

@@ -267,7 +267,7 @@ func (r *recovery) assign(rc *recovered) error {
 	empty := seg.next == segmentHeadSize && rc.found == 0
 	switch {
 	case empty && seg.capacity <= r.cfg.ReserveBytes && r.reserve == nil && seg.allocated >= seg.capacity:
-		r.reserve, seg.reserve = seg, true
+		r.reserve = seg
 	case empty && seg.capacity == r.cfg.SegmentSize && r.spare == nil:
 		r.spare = seg
 	case empty:

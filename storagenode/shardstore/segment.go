@@ -38,7 +38,6 @@ type segment struct {
 	allocated int64 // bytes that the filesystem has promised
 	inflight  int   // reservations that are not in the index yet
 	retired   bool  // takes no more records
-	reserve   bool  // takes only tombstones, for when the drive is full
 	resumed   bool  // had records when it was opened
 
 	// Used by the committer until the segment is retired and nothing is in

@@ -112,6 +112,11 @@ func (s *Store) start() error {
 	if s.dirFile, err = s.root.Open("."); err != nil {
 		return err
 	}
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(int(s.dirFile.Fd()), &st); err != nil {
+		return err
+	}
+	s.cfg.MinFreeBytes = s.cfg.minFree(int64(st.Blocks) * st.Bsize)
 	if err := s.recover(); err != nil {
 		return err
 	}

@@ -80,15 +80,17 @@ func (s *Store) tidyOnce(ctx context.Context) error {
 		}
 	}
 	for _, seg := range segs {
-		if ctx.Err() != nil {
-			return nil
-		}
-		if err := s.reclaim(ctx, seg, crumbs >= crumbLimit); err != nil {
+		if err := s.reclaim(seg); err != nil {
 			return err
 		}
 	}
-	if err := s.prepare(); err != nil {
+	if err := s.prepare(); err != nil && !isFull(err) {
 		return err
+	}
+	for _, seg := range segs { // last, for it takes its time
+		if err := s.compactIfWorth(ctx, seg, crumbs >= crumbLimit); err != nil {
+			return err
+		}
 	}
 	return s.noticeRoom()
 }
@@ -138,7 +140,7 @@ func (s *Store) prepare() error {
 		if err := s.disk.allocate(seg.write, seg.capacity); err != nil {
 			return s.giveUp(seg, err)
 		}
-		seg.allocated, seg.reserve = seg.capacity, true
+		seg.allocated = seg.capacity
 		s.mu.Lock()
 		if s.reserve != nil {
 			s.retire(s.reserve)
