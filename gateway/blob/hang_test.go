@@ -15,7 +15,7 @@ import (
 func TestHungDrives(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cluster := blobtest.NewCluster(t, 6, 4, 2)
-		s := open(t, cluster, small())
+		s := open(t, cluster, impatient())
 		body := random(1_000_000)
 		b := write(t, s, body)
 		hung := cluster.Drives[:2]
@@ -50,7 +50,7 @@ func TestOneHungDrive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var hints hints
 		cluster := blobtest.NewCluster(t, 6, 4, 2)
-		config := small()
+		config := impatient()
 		config.Hint = hints.add
 		s := open(t, cluster, config)
 		cluster.Drives[4].Hang(false, true)
@@ -69,7 +69,7 @@ func TestOneHungDrive(t *testing.T) {
 func TestSlowSubstituted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cluster := blobtest.NewCluster(t, 7, 4, 2)
-		s := open(t, cluster, small())
+		s := open(t, cluster, impatient())
 		cluster.Drives[4].Hang(false, true)
 		body := random(200_000)
 		for range 3 {
@@ -86,7 +86,7 @@ func TestSlowSubstituted(t *testing.T) {
 func TestAllSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cluster := blobtest.NewCluster(t, 6, 4, 2)
-		s := open(t, cluster, small())
+		s := open(t, cluster, impatient())
 		for _, d := range cluster.Drives {
 			d.Slow(400*time.Millisecond, 4*time.Second)
 		}
@@ -105,7 +105,7 @@ func TestAllSlow(t *testing.T) {
 func TestSlowDrive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cluster := blobtest.NewCluster(t, 6, 4, 2)
-		s := open(t, cluster, small())
+		s := open(t, cluster, impatient())
 		body := random(200_000)
 		b := write(t, s, body)
 		cluster.Drives[1].Slow(200*time.Millisecond, 0)
@@ -130,7 +130,7 @@ func TestSlowDrive(t *testing.T) {
 func TestRemoveFromHungDrive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cluster := blobtest.NewCluster(t, 6, 4, 2)
-		s := open(t, cluster, small())
+		s := open(t, cluster, impatient())
 		first, second := write(t, s, random(100_000)), write(t, s, random(100_000))
 		cluster.Drives[3].Hang(false, true)
 		if err := s.Remove(t.Context(), first); !errors.Is(err, context.DeadlineExceeded) {

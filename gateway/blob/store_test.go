@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"kintsugi/gateway/blob"
 	"kintsugi/gateway/blob/blobtest"
@@ -15,8 +16,16 @@ import (
 	"kintsugi/storagenode/shardstore"
 )
 
-// small keeps chunks small, so that a test of many chunks is quick.
+// small keeps chunks small, so that a test of many chunks is quick, and is patient with drives: on a busy
+// machine a goroutine may not get to run for long.
 func small() blob.Config {
+	c := impatient()
+	c.WriteHedge, c.WriteGiveUp = 5*time.Second, 10*time.Second
+	return c
+}
+
+// impatient has the hedge times of production, for tests in virtual time.
+func impatient() blob.Config {
 	return blob.Config{ChunkSize: 256 << 10, MinChunkSize: 256 << 10, ReadWindow: 128 << 10}
 }
 
