@@ -19,7 +19,11 @@ func (r *Report) WriteTable(w io.Writer) error {
 }
 
 func (r *Report) writeHead(b *strings.Builder) {
-	fmt.Fprintf(b, "%s %s, %d at a time, payload %s", r.Operation, formatSize(r.SizeBytes), r.Workers, r.Payload)
+	b.WriteString(string(r.Operation))
+	if r.Operation != List {
+		fmt.Fprintf(b, " %s, payload %s", formatSize(r.SizeBytes), r.Payload)
+	}
+	fmt.Fprintf(b, ", %d at a time", r.Workers)
 	if r.Objects > 0 {
 		fmt.Fprintf(b, ", %d objects", r.Objects)
 	}
