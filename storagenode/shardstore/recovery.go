@@ -14,9 +14,10 @@ import (
 )
 
 // crashSegments is how many segments without a hint may have been written to
-// when the store stopped: the active one, the reserve, and retired ones that were
-// not sealed yet. Their payloads are read, for a torn record's header may be whole.
-const crashSegments = 4
+// when the store stopped: the active one, the reserve, and those of a few earlier
+// crashes that were not sealed yet. Their payloads are read, for a torn record's
+// header may be whole. Of more, whose hints must have been lost, only headers are.
+const crashSegments = 8
 
 // sequenceGap is left after a crash, so that no number is used twice even if the
 // last records are not found again.

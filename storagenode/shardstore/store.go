@@ -126,6 +126,7 @@ func (s *Store) start() error {
 	if err := s.registerMetrics(); err != nil {
 		return err
 	}
+	s.wakeTidy() // what a crash left unsealed would be scanned again after the next one
 	s.wg.Go(s.commitLoop)
 	s.wg.Go(s.tidyLoop)
 	s.wg.Go(s.watchLoop)

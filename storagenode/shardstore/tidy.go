@@ -2,6 +2,7 @@ package shardstore
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"kintsugi/internal/directio"
@@ -13,15 +14,17 @@ func (s *Store) tidyLoop() {
 	tick := time.NewTicker(s.cfg.TidyInterval)
 	defer tick.Stop()
 	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	defer wg.Wait()
 	defer cancel()
-	go func() { // so that a compaction under way ends with the store
+	wg.Go(func() { // so that a compaction under way ends with the store
 		select {
 		case <-s.stop:
 		case <-s.failed:
 		case <-ctx.Done():
 		}
 		cancel()
-	}()
+	})
 	expired := time.Now()
 	for {
 		wake := s.tidy
