@@ -3,39 +3,30 @@ package meta
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/zeebo/xxh3"
+	"golang.org/x/sync/errgroup"
 )
 
 const (
 	dropUploadsPerCommand = 100
 	// frozenTooLong is when a bucket that is still frozen is taken for one whose deletion was interrupted.
-	frozenTooLong = 10 * time.Second
+	frozenTooLong = 5 * time.Second
 )
 
 // CreateBucket makes a bucket: first in group 0, marked Creating, then in all, then without the mark. One that
 // was interrupted is completed by the next call for its owner. ErrBucketExists.
 func (c *Client) CreateBucket(ctx context.Context, bucket Bucket) error {
-	created, err := as[Bucket](c.propose(ctx, 0, OpCreateBucket, bucket))
-	if errors.Is(err, ErrBusy) { // a deletion was interrupted, or is under way
-		if err := c.DeleteBucket(ctx, bucket.Name); err != nil && !errors.Is(err, ErrNoSuchBucket) {
-			if errors.Is(err, ErrBucketNotEmpty) {
-				return ErrBucketExists
-			}
-			return err
-		}
-		created, err = as[Bucket](c.propose(ctx, 0, OpCreateBucket, bucket))
-	}
+	created, err := as[Bucket](c.patient(ctx, 0, bucket.Name, OpCreateBucket, bucket))
 	if err != nil {
 		return err
 	}
 	record := created
 	record.Creating = false
-	for group := 1; group < c.consensus.Groups(); group++ {
-		if _, err := c.propose(ctx, group, OpPutBucket, PutBucket{Bucket: record, Create: true}); err != nil {
-			return err
-		}
+	if err := c.others(ctx, OpPutBucket, PutBucket{Bucket: record, Create: true}); err != nil {
+		return err
 	}
 	ref := BucketRef{Name: created.Name, Incarnation: created.Incarnation}
 	if _, err := c.propose(ctx, 0, OpOpenBucket, ref); err != nil {
@@ -57,34 +48,46 @@ func (c *Client) DeleteBucket(ctx context.Context, name string) error {
 		return err
 	}
 	step := FreezeBucket{Name: name, Incarnation: frozen.Bucket.Incarnation, Freeze: frozen.Bucket.Freeze}
-	empty := frozen.Empty
-	for group := 1; group < c.consensus.Groups() && empty; group++ {
-		got, err := as[Frozen](c.propose(ctx, group, OpFreezeBucket, step))
-		if err != nil {
-			return err
-		}
-		empty = got.Empty
+	empty, err := c.freezeOthers(ctx, step)
+	if err != nil {
+		return err
 	}
-	if !empty {
+	if !empty || !frozen.Empty {
 		return errors.Join(c.everywhere(ctx, OpThawBucket, step), ErrBucketNotEmpty)
 	}
 	step.Max = dropUploadsPerCommand
+	g, dropCtx := errgroup.WithContext(ctx)
 	for group := range c.consensus.Groups() {
-		if err := c.dropUploads(ctx, group, step); err != nil {
-			return err
-		}
+		g.Go(func() error { return c.dropUploads(dropCtx, group, step) })
+	}
+	if err := g.Wait(); err != nil {
+		return err
 	}
 	return c.everywhere(ctx, OpRemoveBucket, step)
 }
 
+// freezeOthers freezes the bucket in all groups but group 0 and tells whether it is empty in them.
+func (c *Client) freezeOthers(ctx context.Context, step FreezeBucket) (bool, error) {
+	full := make([]bool, c.consensus.Groups())
+	g, ctx := errgroup.WithContext(ctx)
+	for group := 1; group < len(full); group++ {
+		g.Go(func() error {
+			frozen, err := as[Frozen](c.propose(ctx, group, OpFreezeBucket, step))
+			full[group] = !frozen.Empty
+			return err
+		})
+	}
+	err := g.Wait()
+	return !slices.Contains(full, true), err
+}
+
 // everywhere executes a step in all groups, group 0 last: while it is not done there, the next call resumes it.
 func (c *Client) everywhere(ctx context.Context, op Op, step FreezeBucket) error {
-	for group := c.consensus.Groups() - 1; group >= 0; group-- {
-		if _, err := c.propose(ctx, group, op, step); err != nil {
-			return err
-		}
+	if err := c.others(ctx, op, step); err != nil {
+		return err
 	}
-	return nil
+	_, err := c.propose(ctx, 0, op, step)
+	return err
 }
 
 func (c *Client) dropUploads(ctx context.Context, group int, step FreezeBucket) error {
@@ -103,24 +106,23 @@ func (c *Client) Bucket(ctx context.Context, name string, consistency Consistenc
 	if err != nil {
 		return Bucket{}, err
 	}
-	if b.Deleting && time.Since(time.UnixMilli(b.Frozen)) > frozenTooLong {
-		return c.settle(ctx, name)
-	}
-	if b.Deleting || b.Creating {
+	if b.Creating {
 		return Bucket{}, ErrNoSuchBucket
 	}
 	return b, nil
 }
 
-// settle completes or undoes a deletion that was interrupted.
-func (c *Client) settle(ctx context.Context, name string) (Bucket, error) {
-	switch err := c.DeleteBucket(ctx, name); {
-	case err == nil:
-		return Bucket{}, ErrNoSuchBucket
-	case !errors.Is(err, ErrBucketNotEmpty):
-		return Bucket{}, err
+// thaw completes or undoes a deletion that was interrupted: group has had the bucket frozen for too long.
+func (c *Client) thaw(ctx context.Context, group int, name string) error {
+	b, err := as[Bucket](c.consensus.Query(ctx, group, BucketQuery{Name: name}, Linearizable))
+	if err != nil || !b.Deleting || time.Since(time.UnixMilli(b.Frozen)) < frozenTooLong {
+		return err
 	}
-	return as[Bucket](c.consensus.Query(ctx, 0, BucketQuery{Name: name}, Linearizable))
+	err = c.DeleteBucket(ctx, name)
+	if errors.Is(err, ErrBucketNotEmpty) || errors.Is(err, ErrBusy) {
+		return nil
+	}
+	return err
 }
 
 // Buckets returns up to limit buckets whose names start with prefix and sort behind after, and whether there are more.
@@ -139,14 +141,21 @@ func (c *Client) Buckets(ctx context.Context, prefix, after string, limit int) (
 // SetVersioning changes a bucket's versioning in group 0, then in all before it returns: no
 // later write commits under the old state.
 func (c *Client) SetVersioning(ctx context.Context, name string, versioning Versioning) error {
-	bucket, err := as[Bucket](c.propose(ctx, 0, OpSetVersioning, SetVersioning{Name: name, Versioning: versioning}))
+	bucket, err := as[Bucket](c.patient(ctx, 0, name, OpSetVersioning, SetVersioning{Name: name, Versioning: versioning}))
 	if err != nil {
 		return err
 	}
+	return c.others(ctx, OpPutBucket, PutBucket{Bucket: bucket})
+}
+
+// others executes a command in all groups but group 0, in parallel.
+func (c *Client) others(ctx context.Context, op Op, body any) error {
+	g, ctx := errgroup.WithContext(ctx)
 	for group := 1; group < c.consensus.Groups(); group++ {
-		if _, err := c.propose(ctx, group, OpPutBucket, PutBucket{Bucket: bucket}); err != nil {
+		g.Go(func() error {
+			_, err := c.propose(ctx, group, op, body)
 			return err
-		}
+		})
 	}
-	return nil
+	return g.Wait()
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/zeebo/xxh3"
@@ -45,6 +47,39 @@ func (c *Client) propose(ctx context.Context, group int, op Op, body any) (any, 
 	}
 	return c.consensus.Propose(ctx, group, cmd)
 }
+
+// change executes a command on a key.
+func (c *Client) change(ctx context.Context, bucket, key string, op Op, body any) (any, error) {
+	return c.patient(ctx, c.group(bucket, key), bucket, op, body)
+}
+
+// patient executes a command on a bucket. While the bucket is frozen, for the moment that someone looks whether it
+// is empty, it waits: nobody must be told that a bucket is gone which then stays.
+func (c *Client) patient(ctx context.Context, group int, bucket string, op Op, body any) (any, error) {
+	deadline := time.Now().Add(frozenPatience)
+	for {
+		result, err := c.propose(ctx, group, op, body)
+		if !errors.Is(err, ErrBusy) {
+			return result, err
+		}
+		if time.Now().After(deadline) {
+			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
+		if err := c.thaw(ctx, group, bucket); err != nil {
+			return nil, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
+		case <-time.After(frozenPause):
+		}
+	}
+}
+
+const (
+	frozenPatience = 8 * time.Second       // how long a command waits for a frozen bucket
+	frozenPause    = 10 * time.Millisecond // between its attempts
+)
 
 // PutObject makes a version visible, of Body if it has no blobs. Version.Size must be that of the body
 // or the sum of the blobs, else ErrFormat. Version.ID, Sequence and Modified are set by the state machine (Modified: by the proposer's clock).

@@ -12,7 +12,7 @@ const deletesPerCommand = 200
 // PutObject makes a version visible, if its condition holds. That commit is the only commit
 // point of a PUT. The blobs of what it replaced go to the deletion queue.
 func (c *Client) PutObject(ctx context.Context, put PutObject) (Put, error) {
-	return as[Put](c.propose(ctx, c.group(put.Bucket, put.Key), OpPutObject, put))
+	return as[Put](c.change(ctx, put.Bucket, put.Key, OpPutObject, put))
 }
 
 // Object returns a version of a key: ErrNoSuchKey, ErrNoSuchVersion, or a *MarkerError.
@@ -24,7 +24,7 @@ func (c *Client) Object(ctx context.Context, get GetObject) (Version, error) {
 // does not exist is not an error, unless the condition names it (ErrNoSuchKey).
 func (c *Client) DeleteObject(ctx context.Context, del DeleteObject) (Deleted, error) {
 	cmd := DeleteObjects{Objects: []DeleteObject{del}}
-	results, err := as[[]DeleteResult](c.propose(ctx, c.group(del.Bucket, del.Key), OpDeleteObjects, cmd))
+	results, err := as[[]DeleteResult](c.change(ctx, del.Bucket, del.Key, OpDeleteObjects, cmd))
 	if err != nil {
 		return Deleted{}, err
 	}
@@ -44,11 +44,11 @@ func (c *Client) DeleteObjects(ctx context.Context, bucket string, dels []Delete
 	}
 	results := make([]DeleteResult, len(dels))
 	var wg sync.WaitGroup
-	for group, indexes := range byGroup {
+	for _, indexes := range byGroup {
 		wg.Go(func() {
 			for len(indexes) > 0 {
 				n := min(len(indexes), deletesPerCommand)
-				c.deleteSome(ctx, group, bucket, dels, indexes[:n], results)
+				c.deleteSome(ctx, bucket, dels, indexes[:n], results)
 				indexes = indexes[n:]
 			}
 		})
@@ -58,13 +58,13 @@ func (c *Client) DeleteObjects(ctx context.Context, bucket string, dels []Delete
 }
 
 // deleteSome executes the deletes with the given indexes and puts the outcomes into results.
-func (c *Client) deleteSome(ctx context.Context, group int, bucket string, dels []DeleteObject, indexes []int, results []DeleteResult) {
+func (c *Client) deleteSome(ctx context.Context, bucket string, dels []DeleteObject, indexes []int, results []DeleteResult) {
 	cmd := DeleteObjects{Objects: make([]DeleteObject, len(indexes))}
 	for i, index := range indexes {
 		cmd.Objects[i] = dels[index]
 		cmd.Objects[i].Bucket = bucket
 	}
-	got, err := as[[]DeleteResult](c.propose(ctx, group, OpDeleteObjects, cmd))
+	got, err := as[[]DeleteResult](c.change(ctx, bucket, cmd.Objects[0].Key, OpDeleteObjects, cmd))
 	if err == nil && len(got) != len(indexes) {
 		err = fmt.Errorf("%w: %d results of %d deletes", ErrCorrupt, len(got), len(indexes))
 	}
@@ -80,7 +80,7 @@ func (c *Client) deleteSome(ctx context.Context, group int, bucket string, dels 
 // SetTags replaces the tags of a version (nil: of the current one) and returns its id.
 func (c *Client) SetTags(ctx context.Context, bucket, key string, id *VersionID, tags map[string]string) (VersionID, error) {
 	cmd := SetTags{Bucket: bucket, Key: key, Version: id, Tags: tags}
-	return as[VersionID](c.propose(ctx, c.group(bucket, key), OpSetTags, cmd))
+	return as[VersionID](c.change(ctx, bucket, key, OpSetTags, cmd))
 }
 
 // as converts the result of a command or query.

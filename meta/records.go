@@ -44,7 +44,7 @@ type Bucket struct {
 	Versioning  Versioning `cbor:"4,keyasint"`
 	Revision    uint64     `cbor:"5,keyasint"`            // grows with every change of the record
 	Incarnation uint64     `cbor:"6,keyasint"`            // tells this bucket from a deleted one of the same name
-	Deleting    bool       `cbor:"7,keyasint,omitempty"`  // frozen: every command on it fails with ErrNoSuchBucket
+	Deleting    bool       `cbor:"7,keyasint,omitempty"`  // frozen: it is read, but commands on it fail with ErrBusy
 	Creating    bool       `cbor:"8,keyasint,omitempty"`  // not yet in every group (kept by group 0 alone)
 	Freeze      uint64     `cbor:"9,keyasint,omitempty"`  // the attempt at deletion that froze it; a later one is greater
 	Frozen      int64      `cbor:"10,keyasint,omitempty"` // when, Unix milliseconds

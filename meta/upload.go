@@ -12,7 +12,7 @@ import (
 func (c *Client) CreateUpload(ctx context.Context, bucket string, upload Upload) (Upload, error) {
 	upload.ID = newUploadID(time.Now())
 	cmd := CreateUpload{Bucket: bucket, Upload: upload}
-	return as[Upload](c.propose(ctx, c.group(bucket, upload.Key), OpCreateUpload, cmd))
+	return as[Upload](c.change(ctx, bucket, upload.Key, OpCreateUpload, cmd))
 }
 
 // newUploadID returns a random id that sorts by time.
@@ -31,7 +31,7 @@ func (c *Client) Upload(ctx context.Context, bucket, key, id string) (Upload, er
 
 // PutPart adds or replaces a part and returns it with Modified set.
 func (c *Client) PutPart(ctx context.Context, put PutPart) (Part, error) {
-	return as[Part](c.propose(ctx, c.group(put.Bucket, put.Key), OpPutPart, put))
+	return as[Part](c.change(ctx, put.Bucket, put.Key, OpPutPart, put))
 }
 
 // Parts returns up to limit parts (0: all) with numbers above after, in order, and whether there are more.
@@ -49,11 +49,11 @@ func (c *Client) Parts(ctx context.Context, bucket, key, id string, after, limit
 
 // CompleteUpload makes the object. A repetition returns the same Put as long as the version exists.
 func (c *Client) CompleteUpload(ctx context.Context, complete CompleteUpload) (Put, error) {
-	return as[Put](c.propose(ctx, c.group(complete.Bucket, complete.Key), OpCompleteUpload, complete))
+	return as[Put](c.change(ctx, complete.Bucket, complete.Key, OpCompleteUpload, complete))
 }
 
 // AbortUpload drops an upload and its parts.
 func (c *Client) AbortUpload(ctx context.Context, bucket, key, id string) error {
-	_, err := c.propose(ctx, c.group(bucket, key), OpAbortUpload, UploadRef{Bucket: bucket, Key: key, ID: id})
+	_, err := c.change(ctx, bucket, key, OpAbortUpload, UploadRef{Bucket: bucket, Key: key, ID: id})
 	return err
 }

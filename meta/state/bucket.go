@@ -7,11 +7,16 @@ import (
 	"kintsugi/meta"
 )
 
-// bucket returns the record of a bucket that takes commands, or ErrNoSuchBucket.
+// bucket returns the record of a bucket that takes commands, or ErrNoSuchBucket; ErrBusy while someone
+// who wants to delete it looks whether it is empty.
 func (x *tx) bucket(name string) (meta.Bucket, error) {
 	b, err := x.bucketRecord(name)
-	if err == nil && (b.Name == "" || b.Deleting) {
+	switch {
+	case err != nil:
+	case b.Name == "":
 		err = fmt.Errorf("bucket %q: %w", name, meta.ErrNoSuchBucket)
+	case b.Deleting:
+		err = meta.ErrBusy
 	}
 	return b, err
 }

@@ -3,6 +3,11 @@ package state
 import "kintsugi/meta"
 
 func (x *tx) deleteObjects(c meta.DeleteObjects) ([]meta.DeleteResult, error) {
+	if len(c.Objects) > 0 {
+		if _, err := x.bucket(c.Objects[0].Bucket); err != nil {
+			return nil, err // the client sends deletes of one bucket
+		}
+	}
 	results := make([]meta.DeleteResult, len(c.Objects))
 	for i := range c.Objects {
 		results[i].Deleted, results[i].Err = x.deleteObject(c.Objects[i])

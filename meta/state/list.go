@@ -24,10 +24,7 @@ type lister struct {
 
 // list answers a ListQuery.
 func (r *reader) list(q meta.ListQuery) (meta.ListPage, error) {
-	b, err := r.bucket(q.Bucket)
-	if err == nil && b.Deleting {
-		err = meta.ErrNoSuchBucket
-	}
+	_, err := r.bucket(q.Bucket)
 	if err != nil {
 		return meta.ListPage{}, err
 	}

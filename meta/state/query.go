@@ -72,7 +72,7 @@ func (r *reader) buckets(q meta.BucketsQuery) ([]meta.Bucket, error) {
 		if err := r.unmarshal(content, &b); err != nil {
 			return false, err
 		}
-		if b.Name != q.After && !b.Creating && !b.Deleting {
+		if b.Name != q.After && !b.Creating {
 			b.Created = milliseconds(b.Created)
 			buckets = append(buckets, b)
 		}
@@ -111,9 +111,6 @@ func (r *reader) object(q meta.GetObject) (meta.Version, error) {
 // notCurrent returns the version that q names, or the error that tells why there is none to read.
 func (r *reader) notCurrent(q meta.GetObject) (*record, error) {
 	b, err := r.bucket(q.Bucket)
-	if err == nil && b.Deleting {
-		err = meta.ErrNoSuchBucket
-	}
 	if err != nil {
 		return nil, err
 	}
