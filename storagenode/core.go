@@ -216,6 +216,7 @@ func (c *core) scanned(now time.Time, ev scanned) []effect {
 		st.want = deep // when they are done
 	case len(ev.result.surplus) > 0:
 		st.tasks++
+		c.scans++ // scans wait for it, so that drops do not pile up
 		if ev.result.truncated {
 			st.want = deep
 		}
@@ -272,6 +273,7 @@ func (c *core) repaired(now time.Time, ev repaired) {
 }
 
 func (c *core) dropped(now time.Time, ev dropped) {
+	c.scans--
 	st := &c.partitions[ev.partition]
 	st.tasks--
 	st.failed = st.failed || ev.err != nil
