@@ -62,37 +62,15 @@ func (s *Set) findLeader(group uint32) *host {
 	return leader
 }
 
-// lead lets, for each group without a leader, the host with the most complete log
-// stand for election now instead of after a timeout. One host leads all groups where
-// it can: in one process that saves work.
+// lead lets, for each group without a leader, the host with the newest log stand for
+// election now instead of after a timeout. One host leads all groups where it can: in one process
+// that saves work.
 func (s *Set) lead() {
-	hosts := s.alive()
-	for group := range uint32(s.cfg.Groups) {
-		if s.findLeader(group) != nil {
-			continue
-		}
-		best := mostComplete(hosts, group)
-		if best == nil {
-			continue
-		}
-		if err := best.call(func(ctx context.Context) error { return best.raft.Campaign(ctx, group) }); err != nil {
-			s.log.Warn("cannot stand for election", "drive", best.drive.Dir, "group", group, "error", err)
-		}
+	ctx, cancel := context.WithTimeout(context.Background(), callHost)
+	defer cancel()
+	if err := raftgroup.Elect(ctx, rafts(s.alive())...); err != nil {
+		s.log.Info("no election yet", "error", err)
 	}
-}
-
-// mostComplete returns the voter with the longest log of group: it is the likeliest to win
-// an election. If it does not, the next timeout finds another.
-func mostComplete(hosts []*host, group uint32) *host {
-	var best *host
-	var top raftgroup.Status
-	for _, h := range hosts {
-		st := h.status(group)
-		if slices.Contains(st.Members.GetVoters(), h.ID) && (best == nil || st.Last > top.Last) {
-			best, top = h, st
-		}
-	}
-	return best
 }
 
 // noteDead records since when each member has not been running.
@@ -133,18 +111,13 @@ func (s *Set) forceWhereSafe() {
 		h.record = r
 	}
 	s.lineage = lineage
-	ids := hostIDs(survivors)
-	s.log.Warn("metadata goes on without the lost drives", "hosts", len(ids))
+	s.log.Warn("metadata goes on without the lost drives", "hosts", len(survivors))
 	for group := range uint32(s.cfg.Groups) {
-		var term uint64
-		for _, h := range survivors {
-			term = max(term, h.status(group).Term+1)
+		ctx, cancel := context.WithTimeout(context.Background(), callHost)
+		if err := raftgroup.Force(ctx, group, rafts(survivors)...); err != nil {
+			s.log.Error("cannot force the members", "group", group, "error", err)
 		}
-		for _, h := range survivors {
-			if err := h.call(func(ctx context.Context) error { return h.raft.ForceMembers(ctx, group, ids, term) }); err != nil {
-				s.log.Error("cannot force the members", "drive", h.drive.Dir, "group", group, "error", err)
-			}
-		}
+		cancel()
 	}
 	s.lead()
 }
@@ -156,9 +129,12 @@ func survivorsToForce(hosts []*host, groups int) ([]*host, bool) {
 	for group := range uint32(groups) {
 		var voters []uint64
 		for _, h := range hosts {
-			if v := h.status(group).Members.GetVoters(); slices.Contains(v, h.ID) {
-				voters = v
-				break
+			m := h.status(group).Members
+			if len(m.GetVotersOutgoing()) > 0 {
+				return nil, false // a change is under way: quorums of both sides count
+			}
+			if slices.Contains(m.GetVoters(), h.ID) {
+				voters = m.GetVoters()
 			}
 		}
 		var alive []*host
@@ -295,6 +271,14 @@ func (s *Set) change(ctx context.Context, leader *host, group uint32, changes []
 		return fmt.Errorf("%v: %w", changes, err)
 	}
 	return nil
+}
+
+func rafts(hosts []*host) []*raftgroup.Host {
+	all := make([]*raftgroup.Host, len(hosts))
+	for i, h := range hosts {
+		all[i] = h.raft
+	}
+	return all
 }
 
 func hostIDs(hosts []*host) []uint64 {

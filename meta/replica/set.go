@@ -156,8 +156,15 @@ func (s *Set) openSome(ctx context.Context, records map[string]record, cutTail b
 	return doubtful
 }
 
-// started makes h a running host of the set.
+// started makes h a running host of the set. Its log now knows the first voters: were they to stay in the record,
+// a host that lost its log could be born again under an id that has voted.
 func (s *Set) started(ctx context.Context, h *host) {
+	if len(h.Voters) > 0 {
+		h.Voters = nil
+		if err := h.record.write(h.drive.Dir); err != nil {
+			s.log.Warn("metadata replica's record cannot be written", "drive", h.drive.Dir, "error", err)
+		}
+	}
 	s.mu.Lock()
 	s.hosts[h.ID] = h
 	delete(s.died, h.ID)
