@@ -34,7 +34,7 @@ func TestPutGet(t *testing.T) {
 
 func TestPutLarge(t *testing.T) {
 	s := withBucket(t)
-	body := pattern(20<<20 + 3)
+	body := pattern(9<<20 + 3)
 	s.put("/bucket/key", body)
 	s.get("/bucket/key").want(200, "").wantBody(body)
 	at := 8<<20 - 10
@@ -403,7 +403,7 @@ func TestManyClients(t *testing.T) {
 	var clients sync.WaitGroup
 	for c := range 8 {
 		clients.Go(func() {
-			for i := range 12 {
+			for i := range 6 {
 				size := sizes[(c+i)%len(sizes)] + c
 				body := fmt.Sprint(c, " ", i, " ") + pattern(size)
 				target := fmt.Sprintf("/bucket/%d/%d", c, i%3)
