@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"time"
 
 	"kintsugi/meta"
 	"kintsugi/placement"
@@ -142,13 +143,9 @@ func (r *Reader) advance() error {
 			r.err = io.EOF
 			return r.err
 		}
-		p := r.plan()
-		buf, err := r.s.readPool.get(r.ctx, p.hi-p.lo)
-		if err != nil {
-			r.err = err
-			return err
+		if r.err = r.fetchNow(); r.err != nil {
+			return r.err
 		}
-		r.begin(p, buf)
 	}
 	r.now, r.next = r.next, nil
 	if err := r.now.wait(r.ctx); err != nil {
@@ -161,6 +158,37 @@ func (r *Reader) advance() error {
 	}
 	r.s.metrics.windowsRead.Inc()
 	r.s.metrics.bytesRead.Add(float64(r.now.hi - r.now.lo))
+	return nil
+}
+
+// Whoever waits for read memory gets loanBytes beyond the limit after loanWait: a Reader may be the body of a
+// Write whose memory the holders of the read memory wait for, and clients that read slowly must not keep all others out.
+const (
+	loanWait  = 20 * time.Millisecond
+	loanBytes = 64 << 10
+)
+
+// fetchNow begins the next span, in smaller windows while memory is short.
+func (r *Reader) fetchNow() error {
+	p := r.plan()
+	if buf := r.s.readPool.tryGet(p.hi - p.lo); buf != nil {
+		r.begin(p, buf)
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(r.ctx, loanWait)
+	defer cancel()
+	buf, err := r.s.readPool.get(ctx, p.hi-p.lo)
+	if err != nil && r.ctx.Err() != nil {
+		return r.ctx.Err()
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		p.hi = min(p.hi, (p.lo/loanBytes+1)*loanBytes)
+		buf, err = r.s.readPool.lend(p.hi-p.lo), nil
+	}
+	if err != nil {
+		return err
+	}
+	r.begin(p, buf)
 	return nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"sync"
 	"testing"
 	"time"
 
@@ -237,4 +238,46 @@ func TestRemove(t *testing.T) {
 	if err := s.Remove(t.Context(), kept); !errors.Is(err, shardstore.ErrFailed) {
 		t.Errorf("Remove from a failed drive: %v, want its error", err)
 	}
+}
+
+// TestScarceMemory: many bodies of unknown length, copies whose source is a Reader and readers that do not read
+// share too little memory, and all come to an end.
+func TestScarceMemory(t *testing.T) {
+	config := small()
+	config.WriteMemory, config.ScratchMemory, config.ReadMemory = 600<<10, 600<<10, 300<<10
+	config.ChunkSize = 512 << 10
+	s := open(t, blobtest.NewCluster(t, 6, 4, 2), config)
+	body := random(600_000)
+	source := write(t, s, body)
+	for range 8 { // hold the read memory until the end
+		r, err := s.Read(t.Context(), []meta.Blob{source}, 0, source.Size)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+	}
+	var wg sync.WaitGroup
+	for i := range 16 {
+		wg.Go(func() {
+			r, err := s.Read(t.Context(), []meta.Blob{source}, 0, source.Size)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer r.Close()
+			size := source.Size
+			if i%2 == 0 {
+				size = -1
+			}
+			b, err := s.Write(t.Context(), blobtest.BlobID(), r, size, io.Discard)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if got, err := read(s, 0, b.Size, b); err != nil || !bytes.Equal(got, body) {
+				t.Errorf("%d bytes, %v", len(got), err)
+			}
+		})
+	}
+	wg.Wait()
 }

@@ -140,17 +140,17 @@ func (w *writer) fill(ctx context.Context) (int64, error) {
 		return 0, w.expectEnd()
 	}
 	first := want
-	if w.size < 0 {
+	if w.size < 0 && w.chunk == 0 {
 		first = min(want, peekSize)
 	}
-	if err := w.grow(ctx, 0, first); err != nil {
+	buf, err := w.s.writePool.get(ctx, first)
+	if err != nil {
 		return 0, err
 	}
+	w.buf = buf
 	n, err := w.read(ctx, 0, first)
-	if err == nil && first < want && !w.ended {
-		if err = w.grow(ctx, n, want); err == nil {
-			n, err = w.read(ctx, n, want)
-		}
+	if err == nil && first < want && !w.ended && w.grow(n, want) {
+		n, err = w.read(ctx, n, want)
 	}
 	if err != nil {
 		return 0, err
@@ -173,18 +173,18 @@ func (w *writer) checkEnd(n, want int64) error {
 	return nil
 }
 
-// grow takes a buffer for n bytes of data and moves the first used bytes of the one before into it.
-func (w *writer) grow(ctx context.Context, used, n int64) error {
-	b, err := w.s.writePool.get(ctx, n)
-	if err != nil {
-		return err
+// grow moves the first used bytes into a buffer for n, or makes what was read the blob's chunk size if there is no memory: to
+// wait for it while holding some could stop all writers.
+func (w *writer) grow(used, n int64) bool {
+	b := w.s.writePool.tryGet(n)
+	if b == nil {
+		w.blob.ChunkSize = used
+		return false
 	}
-	if w.buf != nil {
-		copy(b.b, w.buf.b[:used])
-		w.buf.release()
-	}
+	copy(b.b, w.buf.b[:used])
+	w.buf.release()
 	w.buf = b
-	return nil
+	return true
 }
 
 // read reads the body into w.buf[from:to] until it is full or the body ends, piece by piece past the hasher, and
