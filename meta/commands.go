@@ -133,7 +133,7 @@ type ListEntry struct {
 	Name     string // the key or the common prefix
 	IsPrefix bool
 	Version  Version
-	Upload   Upload
+	Upload   *Upload // of a listing of uploads
 }
 
 // ListPage is a group's share of a listing.

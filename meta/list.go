@@ -17,7 +17,7 @@ func (c *Client) Objects(ctx context.Context, list ListObjects) (Listing, error)
 	if err != nil {
 		return Listing{}, err
 	}
-	page := Listing{Truncated: more}
+	page := Listing{Truncated: more, Objects: make([]Version, 0, len(entries))}
 	for i := range entries {
 		e := &entries[i]
 		page.Next = e.Name
@@ -79,7 +79,7 @@ func (c *Client) Uploads(ctx context.Context, list ListUploads) (UploadListing, 
 			continue
 		}
 		page.NextUploadID = e.Upload.ID
-		page.Uploads = append(page.Uploads, e.Upload)
+		page.Uploads = append(page.Uploads, *e.Upload)
 	}
 	if !more {
 		page.NextKey, page.NextUploadID = "", ""
@@ -107,14 +107,14 @@ func (c *Client) list(ctx context.Context, q ListQuery, consistency Consistency)
 	}
 	entries := make([]ListEntry, 0, q.Max)
 	for {
-		e, ok, err := m.next(ctx)
+		e, err := m.next(ctx)
 		if err != nil {
 			return nil, false, err
 		}
-		if !ok || len(entries) == q.Max {
-			return entries, ok, nil
+		if e == nil || len(entries) == q.Max {
+			return entries, e != nil, nil
 		}
-		entries = append(entries, e)
+		entries = append(entries, *e)
 	}
 }
 
@@ -168,20 +168,22 @@ func (m *merger) refill(ctx context.Context, group int, s *source) error {
 		if !last.IsPrefix && q.Kind == ListVersionsKind {
 			s.from.AfterVersion = &last.Version.ID
 		}
-		s.from.AfterUploadID = last.Upload.ID
+		if last.Upload != nil {
+			s.from.AfterUploadID = last.Upload.ID
+		}
 	}
 	return nil
 }
 
-// next takes the smallest entry.
-func (m *merger) next(ctx context.Context) (ListEntry, bool, error) {
+// next takes the smallest entry, nil at the end.
+func (m *merger) next(ctx context.Context) (*ListEntry, error) {
 	dry := false
 	for i := range m.sources {
 		dry = dry || len(m.sources[i].entries) == 0 && m.sources[i].more
 	}
 	if dry {
 		if err := m.fill(ctx); err != nil {
-			return ListEntry{}, false, err
+			return nil, err
 		}
 	}
 	best := -1
@@ -192,14 +194,14 @@ func (m *merger) next(ctx context.Context) (ListEntry, bool, error) {
 		}
 	}
 	if best < 0 {
-		return ListEntry{}, false, nil
+		return nil, nil
 	}
-	e := m.sources[best].entries[0]
+	e := &m.sources[best].entries[0]
 	m.sources[best].entries = m.sources[best].entries[1:]
 	if e.IsPrefix {
 		m.skipPrefix(e.Name)
 	}
-	return e, true, nil
+	return e, nil
 }
 
 // skipPrefix drops a common prefix that was taken from the other sources.

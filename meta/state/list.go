@@ -20,6 +20,7 @@ type lister struct {
 	page   meta.ListPage
 	folded string // the last common prefix that was met, listed or not
 	steps  int    // records of it that were passed over
+	record record // the one at work
 }
 
 // list answers a ListQuery.
@@ -29,6 +30,7 @@ func (r *reader) list(q meta.ListQuery) (meta.ListPage, error) {
 		return meta.ListPage{}, err
 	}
 	l := &lister{reader: r, ListQuery: q}
+	l.page.Entries = make([]meta.ListEntry, 0, max(0, min(q.Max, 1000)))
 	switch q.Kind {
 	case meta.ListVersionsKind:
 		err = l.versions()
@@ -188,8 +190,8 @@ func (l *lister) upload(s *stream) error {
 	if err != nil {
 		return err
 	}
-	e := meta.ListEntry{Name: s.name}
-	if err := l.unmarshal(content, &e.Upload); err != nil {
+	e := meta.ListEntry{Name: s.name, Upload: new(meta.Upload)}
+	if err := l.unmarshal(content, e.Upload); err != nil {
 		return err
 	}
 	e.Upload.Initiated = milliseconds(e.Upload.Initiated)
@@ -199,8 +201,9 @@ func (l *lister) upload(s *stream) error {
 
 // add lists a version. Where its bytes are does not belong into a listing.
 func (l *lister) add(name string, content []byte, latest bool) error {
-	var rec record
-	if err := l.unmarshal(content, &rec); err != nil {
+	l.record = record{}
+	rec := &l.record
+	if err := l.unmarshal(content, rec); err != nil {
 		return err
 	}
 	rec.complete(name)
