@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -168,6 +169,12 @@ func waitRedundant(t *testing.T, p *process, limit time.Duration) {
 	defer func() {
 		if t.Failed() {
 			t.Log("last status: ", last)
+			text, _ := fetch(p.admin + "/metrics")
+			for line := range strings.Lines(text) {
+				if strings.HasPrefix(line, "kintsugi_repair") || strings.HasPrefix(line, "kintsugi_blob") {
+					t.Log(strings.TrimSpace(line))
+				}
+			}
 		}
 	}()
 	poll(t, limit, "all shards and replicas are back", func() bool {

@@ -291,14 +291,16 @@ func hostIDs(hosts []*host) []uint64 {
 
 // Counts tells how well the metadata is replicated: the worst of all groups.
 type Counts struct {
-	Want   int `json:"want"`   // voters that every group is to have
+	Want   int `json:"want"`   // voters that every group is to have, given the drives
 	Voters int `json:"voters"` // that it has, dead ones included
 	Alive  int `json:"alive"`  // of those, how many run
 }
 
 // Count asks the leaders.
 func (s *Set) Count() Counts {
-	worst := Counts{Want: int(s.want.Load()), Voters: -1}
+	s.mu.RLock()
+	worst := Counts{Want: min(int(s.want.Load()), len(s.drives)), Voters: -1}
+	s.mu.RUnlock()
 	alive := hostIDs(s.alive())
 	for group := range uint32(s.cfg.Groups) {
 		leader := s.findLeader(group)
