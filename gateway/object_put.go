@@ -232,7 +232,7 @@ func (s *storedBody) discard(cause error) {
 	}
 	server, blobs := s.request.server, s.blobs
 	server.removals.Go(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), removeTimeout)
+		ctx, cancel := context.WithTimeout(server.removing, removeTimeout)
 		defer cancel()
 		for _, b := range blobs {
 			if err := server.config.Blobs.Remove(ctx, b); err != nil {

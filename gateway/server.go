@@ -98,7 +98,10 @@ type Server struct {
 	bodies   sync.Pool // *[]byte of InlineLimit+1 bytes
 	inFlight atomic.Int64
 	draining atomic.Bool
-	removals sync.WaitGroup // blobs being removed whose commit was refused
+
+	removals     sync.WaitGroup  // blobs being removed whose commit was refused
+	removing     context.Context // of the removals
+	stopRemovals context.CancelFunc
 
 	mu        sync.Mutex // guards listeners
 	listeners []*listener
@@ -119,6 +122,7 @@ func New(c Config) (*Server, error) {
 		Region: c.Region, Keys: c.Keys, Now: c.Now, UnsignedOnlyOverTLS: c.UnsignedOnlyOverTLS,
 	})
 	s.hasher = checksum.NewHasher()
+	s.removing, s.stopRemovals = context.WithCancel(context.Background())
 	s.requests.New = func() any { return new(request) }
 	s.bodies.New = func() any { b := make([]byte, c.InlineLimit+1); return &b }
 	for i := range routes {
@@ -187,12 +191,15 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		l.closeConns()
 	}
 	s.mu.Unlock()
-	s.removals.Wait()
 	for deadline := time.Now().Add(cutTime); s.inFlight.Load() > 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			return errors.Join(err, errors.New("gateway: requests did not end with their connections"))
 		}
 	}
+	stop := context.AfterFunc(ctx, s.stopRemovals)
+	defer stop()
+	s.removals.Wait()
+	s.stopRemovals()
 	s.hasher.Close()
 	return err
 }
