@@ -359,6 +359,7 @@ func TestQuirk156WriteOffset(t *testing.T) {
 	s.do("PUT", "/bucket/key", "after", "x-amz-server-side-encryption", "AES256").want(501, "NotImplemented")
 	s.do("PUT", "/bucket/key", "after", "x-amz-acl", "public-read").want(400, "AccessControlListNotSupported")
 	s.do("PUT", "/bucket/key", "after", "x-amz-object-lock-mode", "GOVERNANCE").want(400, "InvalidRequest")
+	s.get("/bucket/key", "x-amz-server-side-encryption-customer-algorithm", "AES256").want(400, "InvalidRequest")
 	s.get("/bucket/key").want(200, "").wantBody("before")
 	s.put("/bucket/key", "after", "x-amz-acl", "private")
 }

@@ -182,6 +182,9 @@ func (r *request) subresource() (string, error) {
 // checkForeign refuses headers that ask for what we do not have.
 func (r *request) checkForeign() error {
 	if r.method == get || r.method == head {
+		if r.headers.has("x-amz-server-side-encryption-customer-algorithm") {
+			return errInvalidRequest.withMessage("The encryption parameters are not applicable to this object.")
+		}
 		return nil
 	}
 	for _, name := range foreignHeaders {
