@@ -19,6 +19,11 @@ func (s *Set) Groups() int { return s.cfg.Groups }
 // Propose implements meta.Consensus.
 func (s *Set) Propose(ctx context.Context, group int, cmd []byte) (any, error) {
 	return s.onLeader(ctx, group, func(ctx context.Context, h *host) (any, error) {
+		if s.full.Load() {
+			if err := h.machine.Admit(cmd); err != nil {
+				return nil, err
+			}
+		}
 		result, err := h.raft.Propose(ctx, uint32(group), cmd)
 		if isOfReplica(err) {
 			return nil, &retryable{err}

@@ -26,6 +26,7 @@ func (s *Set) control(ctx context.Context) {
 		case <-s.wake:
 		}
 		s.noteDead()
+		s.watchSpace()
 		s.forceWhereSafe()
 		if s.Ready() {
 			s.openMissing(ctx)

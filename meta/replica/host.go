@@ -30,11 +30,20 @@ type host struct {
 	machine *state.Machine
 }
 
+const (
+	// ballastBytes are set aside on every drive, so that deletes still go through when it is full.
+	ballastBytes = 16 << 20
+	// scrubBytesPerSecond bounds how fast the state is read in search of damage.
+	scrubBytesPerSecond = 4 << 20
+	scrubInterval       = 24 * time.Hour
+)
+
 // openHost starts the host whose record is on d. With cutTail it drops a last batch
 // of the log that may be torn: raftgroup.ErrDoubtfulTail tells when that is a question.
 func (s *Set) openHost(d Drive, r record, cutTail bool) (*host, error) {
 	machine, err := state.Open(filepath.Join(d.Dir, metaDir, stateDir), state.Config{
-		Groups: s.cfg.Groups, Logger: s.log.With("drive", d.Dir),
+		Groups: s.cfg.Groups, BallastBytes: ballastBytes,
+		Logger: s.log.With("drive", d.Dir), Registerer: s.cfg.Metrics(d.Dir),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("metadata of %s: %w", d.Dir, err)
@@ -80,6 +89,25 @@ func makeHostDir(dir string, r record) error {
 		return err
 	}
 	return r.write(dir)
+}
+
+// scrub reads the state of h from time to time: damage must be found while the others are whole. What
+// it finds fails the machine.
+func (s *Set) scrub(ctx context.Context, h *host) {
+	ticker := time.NewTicker(scrubInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-h.machine.Failed():
+			return
+		case <-ticker.C:
+			if err := h.machine.Scrub(ctx, scrubBytesPerSecond); err != nil && ctx.Err() == nil {
+				s.log.Warn("metadata scrub ended early", "drive", h.drive.Dir, "error", err)
+			}
+		}
+	}
 }
 
 // watch waits for the end of h and tells the set when h failed.

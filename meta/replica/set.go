@@ -35,6 +35,7 @@ type Set struct {
 	log       *slog.Logger
 	transport *raftgroup.Memory
 	leaders   []atomic.Uint64 // per group: the id of the host that led when last asked
+	full      atomic.Bool     // too few drives have room for commands that add data
 	want      atomic.Int64    // voters of every group
 	wake      chan struct{}   // the controller has something to look at
 	stop      context.CancelFunc
@@ -170,6 +171,7 @@ func (s *Set) started(ctx context.Context, h *host) {
 	delete(s.died, h.ID)
 	s.mu.Unlock()
 	s.running.Go(func() { s.watch(ctx, h) })
+	s.running.Go(func() { s.scrub(ctx, h) })
 }
 
 // hostFailed takes h out of the set; the controller replaces it.

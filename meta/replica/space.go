@@ -1,0 +1,46 @@
+package replica
+
+import (
+	"context"
+
+	"golang.org/x/sys/unix"
+)
+
+// reserveBytes is the free space below which a drive takes no more metadata that adds data.
+const reserveBytes = 64 << 20
+
+// hasRoom tells whether the drive of h has space to write its state. A drive that does not answer has none.
+func (h *host) hasRoom() bool {
+	var fs unix.Statfs_t
+	err := unix.Statfs(h.drive.Dir, &fs)
+	return err == nil && int64(fs.Bavail)*fs.Bsize >= reserveBytes
+}
+
+// watchSpace has groups led by hosts with room, and lets commands that add data be refused
+// while fewer than a quorum of the hosts have any: deletes must still go through.
+func (s *Set) watchSpace() {
+	var roomy *host
+	hosts, withRoom := s.alive(), 0
+	for _, h := range hosts {
+		if h.hasRoom() {
+			withRoom++
+			roomy = h
+		}
+	}
+	if full := withRoom <= len(hosts)/2; s.full.Swap(full) != full {
+		s.log.Warn("room for metadata", "drivesWithRoom", withRoom, "drives", len(hosts), "refusingWrites", full)
+	}
+	if roomy == nil || withRoom == len(hosts) {
+		return
+	}
+	for group := range uint32(s.cfg.Groups) {
+		leader := s.findLeader(group)
+		if leader == nil || leader.hasRoom() {
+			continue
+		}
+		err := leader.call(func(ctx context.Context) error { return leader.raft.Transfer(ctx, group, roomy.ID) })
+		if err != nil {
+			s.log.Info("a group stays on a full drive for now", "group", group, "error", err)
+		}
+	}
+}
