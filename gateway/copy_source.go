@@ -118,7 +118,7 @@ func (r *request) storeCopy(v *meta.Version, part span, algorithm meta.ChecksumA
 		stored.sum = checksum.Of(algorithm, stored.body)
 		return stored, errors.Join(err, source.Close())
 	}
-	digest := r.server.hasher.New(algorithm)
+	digest := r.server.hasher.New(algorithm, part.n)
 	defer digest.Close()
 	stored.started = r.server.config.Now().UnixMilli()
 	id := r.server.config.Meta.NewBlobID(r.bucket, r.key)

@@ -182,7 +182,7 @@ func (r *request) drained(end error) error {
 // storeBlob writes the body as a blob and verifies it. Nothing of it stays if that fails.
 func (s *storedBody) storeBlob(body io.Reader, size int64) error {
 	r := s.request
-	digest := r.server.hasher.New(r.put.expected.Algorithm)
+	digest := r.server.hasher.New(r.put.expected.Algorithm, size)
 	defer digest.Close()
 	s.started = r.server.config.Now().UnixMilli()
 	id := r.server.config.Meta.NewBlobID(r.bucket, r.key)

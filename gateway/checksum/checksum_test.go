@@ -31,7 +31,7 @@ func TestQuirk35Vectors(t *testing.T) {
 			if got := String(Of(tc.a, []byte(tc.body)).Checksum, 1); got != tc.want {
 				t.Errorf("one shot: got %s, want %s", got, tc.want)
 			}
-			d := NewHasher().New(tc.a)
+			d := NewHasher().New(tc.a, -1)
 			defer d.Close()
 			d.Write([]byte(tc.body))
 			if got := String(d.Sum().Checksum, 1); got != tc.want {
@@ -211,28 +211,38 @@ func TestMultipartETag(t *testing.T) {
 	}
 }
 
-// TestManyStreams runs more Digests at once than one after the other would be worth.
+// TestManyStreams runs more Digests at once than one after the other would be worth, some of which are given up
+// half-way, and again on the lanes that those left.
 func TestManyStreams(t *testing.T) {
 	h := NewHasher()
 	defer h.Close()
-	var wg sync.WaitGroup
-	for i := range 3 * simdStreams {
-		wg.Go(func() {
-			body := bytes.Repeat([]byte{byte(i)}, 300_001+i)
-			d := h.New(meta.CRC32C)
-			defer d.Close()
-			for rest := body; len(rest) > 0; rest = rest[min(len(rest), 70_000):] {
-				d.Write(rest[:min(len(rest), 70_000)])
-			}
-			want := Of(meta.CRC32C, body)
-			if got := d.Sum(); got.ETag() != want.ETag() || !bytes.Equal(got.Checksum.Value, want.Checksum.Value) || d.Len() != int64(len(body)) {
-				t.Errorf("stream %d: got %s, want %s", i, got.ETag(), want.ETag())
-			}
-		})
-	}
-	wg.Wait()
-	if n := h.active.Load(); n != 0 {
-		t.Errorf("%d digests left", n)
+	for round := range 3 {
+		var wg sync.WaitGroup
+		for i := range 2 * simdLanes {
+			wg.Go(func() {
+				body := bytes.Repeat([]byte{byte(i)}, 300_001+i+round)
+				d := h.New(meta.CRC32C, -1)
+				defer d.Close()
+				if i%5 == round {
+					d.Write(body[:100_000])
+					return
+				}
+				for rest := body; len(rest) > 0; rest = rest[min(len(rest), 70_000):] {
+					d.Write(rest[:min(len(rest), 70_000)])
+				}
+				want := Of(meta.CRC32C, body)
+				if got := d.Sum(); got.ETag() != want.ETag() || !bytes.Equal(got.Checksum.Value, want.Checksum.Value) || d.Len() != int64(len(body)) {
+					t.Errorf("round %d, stream %d: got %s, want %s", round, i, got.ETag(), want.ETag())
+				}
+			})
+		}
+		wg.Wait()
+		if n := h.active.Load(); n != 0 {
+			t.Errorf("%d digests left", n)
+		}
+		if h.lanes > simdLanes {
+			t.Errorf("%d lanes, want at most %d", h.lanes, simdLanes)
+		}
 	}
 }
 
@@ -264,7 +274,7 @@ func BenchmarkDigest(b *testing.B) {
 			for b.Loop() {
 				var wg sync.WaitGroup
 				for range streams {
-					d := h.New(meta.NoChecksum)
+					d := h.New(meta.NoChecksum, -1)
 					wg.Go(func() {
 						defer d.Close()
 						for range 10 {

@@ -20,6 +20,10 @@ const (
 	// simdStreams is the number of concurrent bodies from which on hashing
 	// several in the lanes of one vector unit beats one after the other.
 	simdStreams = 5
+	// simdLanes is how many bodies share the vector unit at most: it has so many lanes. Others are hashed on their own.
+	simdLanes = 16
+	// simdBytes is the size of a body below which handing it over costs more than the lanes save.
+	simdBytes = 1 << 20
 	// piece is how many bytes all hashes see before the next, so that the second finds them in the cache.
 	piece = 128 << 10
 )
@@ -66,9 +70,12 @@ func newHash(a meta.ChecksumAlgorithm) hash.Hash {
 // Hasher makes Digests and knows how many are in use at once.
 type Hasher struct {
 	active atomic.Int64
-	mu     sync.Mutex
-	simd   md5simd.Server // guarded by mu; made when first needed
-	closed bool           // guarded by mu
+
+	mu     sync.Mutex     // guards what follows
+	simd   md5simd.Server // made when first needed
+	lanes  int            // made so far
+	idle   []md5simd.Hasher
+	closed bool
 }
 
 // NewHasher returns a Hasher.
@@ -79,17 +86,20 @@ func (h *Hasher) Close() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.closed = true
+	for _, lane := range h.idle {
+		lane.Close()
+	}
 	if h.simd != nil {
 		h.simd.Close()
-		h.simd = nil
 	}
+	h.simd, h.idle = nil, nil
 }
 
-// New returns a Digest; NoChecksum stands for CRC64NVME.
-func (h *Hasher) New(a meta.ChecksumAlgorithm) *Digest {
+// New returns a Digest of a body of size bytes, -1 if that is unknown. NoChecksum stands for CRC64NVME.
+func (h *Hasher) New(a meta.ChecksumAlgorithm, size int64) *Digest {
 	d := &Digest{hasher: h, algorithm: orDefault(a), sum: newHash(a)}
-	if h.active.Add(1) >= simdStreams {
-		d.lane = h.newLane()
+	if h.active.Add(1) >= simdStreams && (size < 0 || size >= simdBytes) {
+		d.lane = h.takeLane()
 		d.md5 = d.lane
 	}
 	if d.lane == nil {
@@ -98,17 +108,36 @@ func (h *Hasher) New(a meta.ChecksumAlgorithm) *Digest {
 	return d
 }
 
-// newLane returns a hash that shares the vector unit, nil if there is none.
-func (h *Hasher) newLane() md5simd.Hasher {
+// takeLane returns a hash that shares the vector unit, nil if there is none. Lanes are used again: the
+// server never forgets one, closed or not, and slows down with their number.
+func (h *Hasher) takeLane() md5simd.Hasher {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case h.closed:
+		return nil
+	case len(h.idle) > 0:
+		lane := h.idle[len(h.idle)-1]
+		h.idle = h.idle[:len(h.idle)-1]
+		return lane
+	case h.lanes == simdLanes:
+		return nil
+	case h.simd == nil:
+		h.simd = md5simd.NewServer()
+	}
+	h.lanes++
+	return h.simd.NewHash()
+}
+
+func (h *Hasher) giveLane(lane md5simd.Hasher) {
+	lane.Reset()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
-		return nil
+		lane.Close()
+		return
 	}
-	if h.simd == nil {
-		h.simd = md5simd.NewServer()
-	}
-	return h.simd.NewHash()
+	h.idle = append(h.idle, lane)
 }
 
 // Digest computes the MD5 and one checksum of what is written to it. It is not safe for concurrent use.
@@ -147,6 +176,6 @@ func (d *Digest) Sum() Sum {
 func (d *Digest) Close() {
 	d.hasher.active.Add(-1)
 	if d.lane != nil {
-		d.lane.Close()
+		d.hasher.giveLane(d.lane)
 	}
 }
