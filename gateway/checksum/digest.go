@@ -23,7 +23,7 @@ const (
 	// simdLanes is how many bodies share the vector unit at most: it has so many lanes. Others are hashed on their own.
 	simdLanes = 16
 	// simdBytes is the size of a body below which handing it over costs more than the lanes save.
-	simdBytes = 1 << 20
+	simdBytes = 64 << 10
 	// piece is how many bytes all hashes see before the next, so that the second finds them in the cache.
 	piece = 128 << 10
 )
