@@ -27,7 +27,7 @@ var importRules = map[string][]string{
 var pure = []string{"placement", "erasure"}
 
 var impure = []string{"context", "io", "log", "log/slog", "net", "net/http", "os", "time",
-	"github.com/dgraph-io/badger/v4", "github.com/prometheus/client_golang/prometheus", "github.com/valyala/fasthttp"}
+	"github.com/prometheus/client_golang/prometheus", "github.com/valyala/fasthttp"}
 
 func TestImportsPointDown(t *testing.T) {
 	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, module+"...").Output()
