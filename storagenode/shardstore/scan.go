@@ -72,7 +72,6 @@ func (s *scanner) seek(off int64) (int64, error) {
 		for at := 0; at+headerSize <= len(view); at += packAlign {
 			i := bytes.Index(view[at:], []byte(recordMagic))
 			if i < 0 {
-				at = len(view)
 				break
 			}
 			if at += i; at%packAlign == 0 {
