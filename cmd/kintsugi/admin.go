@@ -6,11 +6,11 @@ import (
 	"net/http"
 	"time"
 
-	"kintsugi/meta/replica"
-
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"kintsugi/meta/replica"
 )
 
 // adminTimeout bounds how long a client of the admin port may take for its header.

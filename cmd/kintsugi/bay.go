@@ -7,12 +7,12 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"kintsugi/internal/drive"
 	"kintsugi/meta/replica"
 	"kintsugi/placement"
 	"kintsugi/storagenode/shardstore"
-
-	"golang.org/x/sys/unix"
 )
 
 // shardsName is the directory of the shard store within a drive.

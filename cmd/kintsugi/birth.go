@@ -8,12 +8,12 @@ import (
 	"os"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"kintsugi/erasure"
 	"kintsugi/internal/drive"
 	"kintsugi/meta/replica"
 	"kintsugi/placement"
-
-	"golang.org/x/sys/unix"
 )
 
 const (

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"kintsugi/gateway"
 	"kintsugi/gateway/blob"
 	"kintsugi/internal/drive"
@@ -17,8 +19,6 @@ import (
 	"kintsugi/meta/replica"
 	"kintsugi/placement"
 	"kintsugi/storagenode/shardstore"
-
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 // embedded is the whole store in one process: drives, metadata replicas,

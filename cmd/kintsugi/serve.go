@@ -8,9 +8,9 @@ import (
 	"net/http"
 	"sync"
 
-	"kintsugi/gateway/blob"
-
 	"golang.org/x/sync/errgroup"
+
+	"kintsugi/gateway/blob"
 )
 
 // serve answers requests until ctx ends, then lets those under way finish.

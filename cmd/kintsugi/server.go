@@ -12,9 +12,9 @@ import (
 	"runtime/debug"
 	"time"
 
-	"kintsugi/erasure"
-
 	"github.com/spf13/cobra"
+
+	"kintsugi/erasure"
 )
 
 // serverConfig is what the flags and the environment of server say.

@@ -6,9 +6,9 @@ import (
 	"runtime"
 	"runtime/debug"
 
-	"kintsugi/internal/drive"
-
 	"github.com/spf13/cobra"
+
+	"kintsugi/internal/drive"
 )
 
 // version is the release; the revision it was built from is in the build information.

@@ -6,9 +6,9 @@ import (
 	"slices"
 	"time"
 
-	"kintsugi/meta/raftgroup"
-
 	"go.etcd.io/raft/v3/raftpb"
+
+	"kintsugi/meta/raftgroup"
 )
 
 // controlInterval is how often the controller looks although nobody woke it.

@@ -9,9 +9,9 @@ import (
 	"strings"
 	"testing"
 
-	"kintsugi/internal/sealed"
-
 	"go.etcd.io/raft/v3/raftpb"
+
+	"kintsugi/internal/sealed"
 )
 
 func TestNextChange(t *testing.T) {

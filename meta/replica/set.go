@@ -11,9 +11,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"kintsugi/meta/raftgroup"
-
 	"github.com/prometheus/client_golang/prometheus"
+
+	"kintsugi/meta/raftgroup"
 )
 
 // Config of a Set.
