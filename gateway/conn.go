@@ -28,14 +28,18 @@ const (
 type listener struct {
 	net.Listener
 	transfer time.Duration
+	close    func() error // of Listener, once
 
 	mu   sync.Mutex
 	open map[*conn]struct{}
 }
 
 func newListener(l net.Listener, transfer time.Duration) *listener {
-	return &listener{Listener: l, transfer: transfer, open: make(map[*conn]struct{})}
+	return &listener{Listener: l, transfer: transfer, close: sync.OnceValue(l.Close), open: make(map[*conn]struct{})}
 }
+
+// Close may be called again: it then says the same.
+func (l *listener) Close() error { return l.close() }
 
 func (l *listener) Accept() (net.Conn, error) {
 	c, err := l.accept()

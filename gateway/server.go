@@ -103,7 +103,7 @@ type Server struct {
 	removing     context.Context // of the removals
 	stopRemovals context.CancelFunc
 
-	mu        sync.Mutex // guards listeners
+	mu        sync.Mutex // guards listeners, and that none is added once draining
 	listeners []*listener
 }
 
@@ -161,10 +161,15 @@ type silent struct{}
 
 func (silent) Printf(string, ...any) {}
 
-// Serve answers requests that come in through l until Shutdown, then returns nil.
+// Serve answers requests that come in through l until Shutdown, then returns nil. It closes l. After Shutdown
+// it returns at once.
 func (s *Server) Serve(l net.Listener) error {
 	wrapped := newListener(l, s.config.TransferTimeout)
 	s.mu.Lock()
+	if s.draining.Load() {
+		s.mu.Unlock()
+		return wrapped.Close()
+	}
 	s.listeners = append(s.listeners, wrapped)
 	s.mu.Unlock()
 	err := s.http.Serve(wrapped)
@@ -184,8 +189,8 @@ func (s *Server) Ready() bool {
 // Shutdown stops accepting, lets requests in flight finish, and cuts off those that do not within ctx. When it
 // returns none uses the stores any more, unless it says so.
 func (s *Server) Shutdown(ctx context.Context) error {
-	s.draining.Store(true)
-	err := s.http.ShutdownWithContext(ctx)
+	err := s.closeListeners()
+	err = errors.Join(err, s.http.ShutdownWithContext(ctx))
 	s.mu.Lock()
 	for _, l := range s.listeners {
 		l.closeConns()
@@ -201,5 +206,17 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.removals.Wait()
 	s.stopRemovals()
 	s.hasher.Close()
+	return err
+}
+
+// closeListeners stops accepting. The HTTP library does so, too, but knows nothing of a Serve that has only begun.
+func (s *Server) closeListeners() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.draining.Store(true)
+	var err error
+	for _, l := range s.listeners {
+		err = errors.Join(err, l.Close())
+	}
 	return err
 }

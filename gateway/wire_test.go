@@ -457,6 +457,39 @@ func TestShutdownFinishesRequests(t *testing.T) {
 	}
 }
 
+// TestServeAfterShutdown stops a server before, and while, it begins to serve.
+func TestServeAfterShutdown(t *testing.T) {
+	serve := func(s *Server) <-chan error {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		served := make(chan error, 1)
+		go func() { served <- s.Serve(l) }()
+		return served
+	}
+	ended := func(served <-chan error) {
+		t.Helper()
+		select {
+		case err := <-served:
+			if err != nil {
+				t.Error(err)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatal("Serve goes on after Shutdown")
+		}
+	}
+	for range 20 {
+		s := newTestServer(t)
+		racing := serve(s.Server)
+		if err := s.Shutdown(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		ended(racing)
+		ended(serve(s.Server))
+	}
+}
+
 // waitFor polls until the condition holds.
 func waitFor(t testing.TB, condition func() bool) {
 	t.Helper()

@@ -1,6 +1,7 @@
 package blob
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"time"
@@ -79,32 +80,24 @@ const (
 )
 
 func (c Config) withDefaults() Config {
-	setDefault(&c.ChunkSize, erasure.ChunkSize)
-	setDefault(&c.MinChunkSize, min(1<<20, c.ChunkSize))
-	setDefault(&c.WriteMemory, max(64<<20, c.ChunkSize))
-	setDefault(&c.ScratchMemory, 48<<20)
-	setDefault(&c.ReadMemory, 32<<20)
-	setDefault(&c.ReadWindow, 2<<20)
-	setDefault(&c.ReadHedgeMin, 5*time.Millisecond)
-	setDefault(&c.ReadHedgeMax, 50*time.Millisecond)
-	setDefault(&c.WriteHedge, 150*time.Millisecond)
-	setDefault(&c.WriteGiveUp, time.Second)
-	setDefault(&c.ReadTimeout, 10*time.Second)
-	setDefault(&c.WriteTimeout, 30*time.Second)
-	setDefault(&c.BreakerFailures, 3)
-	setDefault(&c.BreakerPause, time.Second)
-	setDefault(&c.BreakerPauseMax, 30*time.Second)
+	c.ChunkSize = cmp.Or(c.ChunkSize, erasure.ChunkSize)
+	c.MinChunkSize = cmp.Or(c.MinChunkSize, min(1<<20, c.ChunkSize))
+	c.WriteMemory = cmp.Or(c.WriteMemory, max(64<<20, c.ChunkSize))
+	c.ScratchMemory = cmp.Or(c.ScratchMemory, 48<<20)
+	c.ReadMemory = cmp.Or(c.ReadMemory, 32<<20)
+	c.ReadWindow = cmp.Or(c.ReadWindow, 2<<20)
+	c.ReadHedgeMin = cmp.Or(c.ReadHedgeMin, 5*time.Millisecond)
+	c.ReadHedgeMax = cmp.Or(c.ReadHedgeMax, 50*time.Millisecond)
+	c.WriteHedge = cmp.Or(c.WriteHedge, 150*time.Millisecond)
+	c.WriteGiveUp = cmp.Or(c.WriteGiveUp, time.Second)
+	c.ReadTimeout = cmp.Or(c.ReadTimeout, 10*time.Second)
+	c.WriteTimeout = cmp.Or(c.WriteTimeout, 30*time.Second)
+	c.BreakerFailures = cmp.Or(c.BreakerFailures, 3)
+	c.BreakerPause = cmp.Or(c.BreakerPause, time.Second)
+	c.BreakerPauseMax = cmp.Or(c.BreakerPauseMax, 30*time.Second)
 	if c.Hint == nil {
 		c.Hint = func(placement.ShardID) {}
 	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	return c
-}
-
-func setDefault[T int | int64 | time.Duration](v *T, to T) {
-	if *v == 0 {
-		*v = to
-	}
 }

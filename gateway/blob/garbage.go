@@ -1,6 +1,7 @@
 package blob
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,10 +34,10 @@ type GarbageConfig struct {
 }
 
 func (c GarbageConfig) withDefaults() GarbageConfig {
-	setDefault(&c.Grace, 30*time.Second)
-	setDefault(&c.Interval, 5*time.Second)
-	setDefault(&c.Batch, 128)
-	setDefault(&c.ShardsPerSecond, 20_000)
+	c.Grace = cmp.Or(c.Grace, 30*time.Second)
+	c.Interval = cmp.Or(c.Interval, 5*time.Second)
+	c.Batch = cmp.Or(c.Batch, 128)
+	c.ShardsPerSecond = cmp.Or(c.ShardsPerSecond, 20_000)
 	return c
 }
 

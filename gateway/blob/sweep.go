@@ -1,6 +1,7 @@
 package blob
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"time"
@@ -33,9 +34,9 @@ type SweepConfig struct {
 }
 
 func (c SweepConfig) withDefaults() SweepConfig {
-	setDefault(&c.Age, meta.MaxBlobAge+time.Hour)
-	setDefault(&c.Interval, 6*time.Hour)
-	setDefault(&c.ShardsPerSecond, 2000)
+	c.Age = cmp.Or(c.Age, meta.MaxBlobAge+time.Hour)
+	c.Interval = cmp.Or(c.Interval, 6*time.Hour)
+	c.ShardsPerSecond = cmp.Or(c.ShardsPerSecond, 2000)
 	return c
 }
 
