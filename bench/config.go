@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -102,14 +103,14 @@ const (
 
 // withDefaults returns c with every zero field filled, or ErrConfig.
 func (c Config) withDefaults() (Config, error) {
-	setDefault(&c.Operation, Put)
-	setDefault(&c.Region, "us-east-1")
-	setDefault(&c.Bucket, "kintsugi-bench")
-	setDefault(&c.Workers, 16)
-	setDefault(&c.Duration, 10*time.Second)
-	setDefault(&c.Payload, PayloadUnsigned)
-	setDefault(&c.Mix, DefaultMix)
-	setDefault(&c.Timeout, 60*time.Second)
+	c.Operation = cmp.Or(c.Operation, Put)
+	c.Region = cmp.Or(c.Region, "us-east-1")
+	c.Bucket = cmp.Or(c.Bucket, "kintsugi-bench")
+	c.Workers = cmp.Or(c.Workers, 16)
+	c.Duration = cmp.Or(c.Duration, 10*time.Second)
+	c.Payload = cmp.Or(c.Payload, PayloadUnsigned)
+	c.Mix = cmp.Or(c.Mix, DefaultMix)
+	c.Timeout = cmp.Or(c.Timeout, 60*time.Second)
 	if c.Objects == 0 {
 		c.Objects = c.defaultObjects()
 	}
@@ -117,13 +118,6 @@ func (c Config) withDefaults() (Config, error) {
 		c.Prefix = c.defaultPrefix()
 	}
 	return c, c.validate()
-}
-
-func setDefault[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
 }
 
 // defaultObjects is 0 for a Put run, which then never repeats a key.

@@ -1,6 +1,7 @@
 package storagenode
 
 import (
+	"cmp"
 	"errors"
 	"log/slog"
 	"time"
@@ -42,18 +43,10 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Drive.IsZero() {
 		return c, errors.New("storagenode: no drive")
 	}
-	if c.BytesPerSecond == 0 {
-		c.BytesPerSecond = 256 << 20
-	}
-	if c.Settle == 0 {
-		c.Settle = 10 * time.Second
-	}
-	if c.Retry == 0 {
-		c.Retry = 2 * time.Second
-	}
-	if c.FullPass == 0 {
-		c.FullPass = 12 * time.Hour
-	}
+	c.BytesPerSecond = cmp.Or(c.BytesPerSecond, 256<<20)
+	c.Settle = cmp.Or(c.Settle, 10*time.Second)
+	c.Retry = cmp.Or(c.Retry, 2*time.Second)
+	c.FullPass = cmp.Or(c.FullPass, 12*time.Hour)
 	if c.Hint == nil {
 		c.Hint = func(placement.ShardID) {}
 	}
@@ -63,9 +56,7 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Codes == nil {
 		c.Codes = new(erasure.Cache)
 	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	c.Logger = c.Logger.With(slog.String("drive", c.Drive.String()))
 	return c, nil
 }

@@ -1,6 +1,7 @@
 package storagenode
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -47,9 +48,7 @@ func NewScrubber(cfg ScrubConfig, drive ScrubbedDrive) *Scrubber {
 	if cfg.Hint == nil {
 		cfg.Hint = func(placement.ShardID) {}
 	}
-	if cfg.Logger == nil {
-		cfg.Logger = slog.New(slog.DiscardHandler)
-	}
+	cfg.Logger = cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))
 	return &Scrubber{cfg: cfg, drive: drive}
 }
 

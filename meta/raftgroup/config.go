@@ -1,6 +1,7 @@
 package raftgroup
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -60,22 +61,13 @@ func (c *Config) Validate() error {
 }
 
 func (c *Config) setDefaults() {
-	c.TickInterval = orDefault(c.TickInterval, 100*time.Millisecond)
-	c.ElectionTicks = orDefault(c.ElectionTicks, 10)
-	c.ApplyDelay = orDefault(c.ApplyDelay, 20*time.Millisecond)
-	c.LogBytes = orDefault(c.LogBytes, 32<<20)
-	c.SegmentBytes = orDefault(c.SegmentBytes, 4<<20)
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
+	c.TickInterval = cmp.Or(c.TickInterval, 100*time.Millisecond)
+	c.ElectionTicks = cmp.Or(c.ElectionTicks, 10)
+	c.ApplyDelay = cmp.Or(c.ApplyDelay, 20*time.Millisecond)
+	c.LogBytes = cmp.Or(c.LogBytes, 32<<20)
+	c.SegmentBytes = cmp.Or(c.SegmentBytes, 4<<20)
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	if c.disk.write == nil {
 		c.disk = realDisk()
 	}
-}
-
-func orDefault[T int | int64 | time.Duration](v, def T) T {
-	if v == 0 {
-		return def
-	}
-	return v
 }

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -68,9 +69,7 @@ var _ raftgroup.Machine = (*Machine)(nil)
 
 // Open opens the state in dir, which it makes if need be. ErrDamaged says that it cannot be trusted.
 func Open(dir string, config Config) (*Machine, error) {
-	if config.Logger == nil {
-		config.Logger = slog.New(slog.DiscardHandler)
-	}
+	config.Logger = cmp.Or(config.Logger, slog.New(slog.DiscardHandler))
 	if config.ReserveBytes <= 0 {
 		config.ReserveBytes = defaultReserve
 	}

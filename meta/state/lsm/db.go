@@ -1,6 +1,7 @@
 package lsm
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -59,9 +60,7 @@ func Open(dir string, options Options) (*DB, error) {
 	if options.MaxUnflushed <= 0 {
 		options.MaxUnflushed = 2
 	}
-	if options.Logger == nil {
-		options.Logger = slog.New(slog.DiscardHandler)
-	}
+	options.Logger = cmp.Or(options.Logger, slog.New(slog.DiscardHandler))
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
