@@ -85,7 +85,7 @@ func (e *embedded) resume(ctx context.Context, cluster drive.ID, found []probed)
 	failed := make([]error, len(e.bays))
 	for i, p := range found {
 		if p.state != drive.Member && p.state != drive.Birth {
-			e.log.Warn("drive is not there", "drive", p.dir, "state", p.state.String(), "error", p.err)
+			e.log.Warn("drive is not there", "dir", p.dir, "state", p.state.String(), "error", p.err)
 			continue
 		}
 		opening.Go(func() {
@@ -103,7 +103,7 @@ func (e *embedded) resume(ctx context.Context, cluster drive.ID, found []probed)
 			return failed[i]
 		}
 		if failed[i] != nil {
-			e.log.Warn("drive cannot be opened", "drive", b.dir, "error", failed[i])
+			e.log.Warn("drive cannot be opened", "dir", b.dir, "error", failed[i])
 			continue
 		}
 		if b.isOpen() {
@@ -131,7 +131,7 @@ func (e *embedded) complete(p probed) error {
 		return drive.Commit(p.dir, p.id)
 	}
 	if err := drive.Mend(p.dir, p.id); err != nil {
-		e.log.Warn("drive identity cannot be mended", "drive", p.dir, "error", err)
+		e.log.Warn("drive identity cannot be mended", "dir", p.dir, "error", err)
 	}
 	return nil
 }
@@ -197,12 +197,12 @@ func (e *embedded) keepCredentials(dir string) {
 		return
 	}
 	if err := e.credentials.save(dir); err != nil {
-		e.log.Warn("credentials cannot be kept", "drive", dir, "error", err)
+		e.log.Warn("credentials cannot be kept", "dir", dir, "error", err)
 	}
 }
 
 func (e *embedded) replicaConfig(groups, want int) replica.Config {
-	return replica.Config{Groups: groups, Want: want, Logger: e.log, Metrics: e.driveMetrics}
+	return replica.Config{Groups: groups, Want: want, Logger: e.log, Registerer: e.driveMetrics}
 }
 
 // startMeta makes the metadata client of the replicas.
@@ -214,7 +214,7 @@ func (e *embedded) openBay(b *bay, id drive.Identity) error {
 		Drive:       placement.DriveID(id.Drive),
 		SegmentSize: segmentSize(b.dir),
 		Logger:      e.log.With("dir", b.dir),
-		Metrics:     e.metrics,
+		Registerer:  e.metrics,
 	})
 	if err == nil {
 		e.view.setStore(b.driveID(), b.store)
@@ -222,9 +222,9 @@ func (e *embedded) openBay(b *bay, id drive.Identity) error {
 	return err
 }
 
-// driveMetrics registers what drives count, told apart by their directory.
-func (e *embedded) driveMetrics(dir string) prometheus.Registerer {
-	return prometheus.WrapRegistererWith(prometheus.Labels{"drive": dir}, e.metrics)
+// driveMetrics registers what drives count, told apart by their id, as shard stores are.
+func (e *embedded) driveMetrics(id placement.DriveID) prometheus.Registerer {
+	return prometheus.WrapRegistererWith(prometheus.Labels{"drive": id.String()}, e.metrics)
 }
 
 // startFront makes the data path and the S3 front on top of it.

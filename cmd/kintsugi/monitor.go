@@ -45,7 +45,7 @@ func (e *embedded) watchBays() {
 
 // eject ends the use of the drive in b.
 func (e *embedded) eject(b *bay, cause error) {
-	e.log.Warn("drive is lost", "drive", b.dir, "error", cause)
+	e.log.Warn("drive is lost", "dir", b.dir, "error", cause)
 	e.view.dropStore(b.driveID())
 	e.replicas.RemoveDrive(b.replicaDrive())
 	if e.repair != nil {
@@ -55,7 +55,7 @@ func (e *embedded) eject(b *bay, cause error) {
 		b.condemned = now // it failed while it was there
 	}
 	if err := b.close(); err != nil {
-		e.log.Info("closing the lost drive", "drive", b.dir, "error", err)
+		e.log.Info("closing the lost drive", "dir", b.dir, "error", err)
 	}
 }
 
@@ -78,7 +78,7 @@ func (e *embedded) tryBay(b *bay) {
 
 // condemn leaves what is in the bay alone until it is replaced.
 func (e *embedded) condemn(b *bay, inode uint64, cause error) {
-	e.log.Warn("drive cannot be used: mend or replace the directory", "drive", b.dir, "error", cause)
+	e.log.Warn("drive cannot be used: mend or replace the directory", "dir", b.dir, "error", cause)
 	b.condemned = inode
 }
 
@@ -98,7 +98,7 @@ func (e *embedded) readmit(b *bay, id drive.Identity) {
 		e.condemn(b, inode, err)
 		return
 	}
-	e.log.Info("drive is back", "drive", b.dir)
+	e.log.Info("drive is back", "dir", b.dir)
 	e.admit(b)
 }
 
@@ -127,7 +127,7 @@ func (e *embedded) welcome(b *bay) {
 		return
 	}
 	e.keepCredentials(b.dir)
-	e.log.Info("an empty directory became a drive", "drive", b.dir, "id", b.driveID().String())
+	e.log.Info("an empty directory became a drive", "dir", b.dir, "drive", b.driveID().String())
 	e.admit(b)
 }
 

@@ -106,7 +106,7 @@ func (s *Set) forceWhereSafe() {
 		r := h.record
 		r.Lineage = lineage
 		if err := r.write(h.drive.Dir); err != nil {
-			s.log.Error("cannot record that the survivors go on", "drive", h.drive.Dir, "error", err)
+			s.log.Error("cannot record that the survivors go on", "dir", h.drive.Dir, "error", err)
 			return
 		}
 		h.record = r
@@ -169,11 +169,11 @@ func (s *Set) openMissing(ctx context.Context) {
 			continue
 		}
 		if err != nil {
-			s.log.Warn("metadata replica cannot be made", "drive", d.Dir, "error", err)
+			s.log.Warn("metadata replica cannot be made", "dir", d.Dir, "error", err)
 			s.postpone(d)
 			continue
 		}
-		s.log.Info("metadata replica started", "drive", d.Dir)
+		s.log.Info("metadata replica started", "dir", d.Dir)
 		s.started(ctx, h)
 	}
 }

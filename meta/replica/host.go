@@ -43,7 +43,7 @@ const (
 func (s *Set) openHost(d Drive, r record, cutTail bool) (*host, error) {
 	machine, err := state.Open(filepath.Join(d.Dir, metaDir, stateDir), state.Config{
 		Groups: s.cfg.Groups, BallastBytes: ballastBytes,
-		Logger: s.log.With("drive", d.Dir), Registerer: s.cfg.Metrics(d.Dir),
+		Logger: s.log.With("dir", d.Dir), Registerer: s.cfg.Registerer(d.ID),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("metadata of %s: %w", d.Dir, err)
@@ -55,10 +55,10 @@ func (s *Set) openHost(d Drive, r record, cutTail bool) (*host, error) {
 		Machine:   machine,
 		Transport: s.transport,
 		Bootstrap: r.Voters,
-		Logger:    s.log.With("drive", d.Dir),
+		Logger:    s.log.With("dir", d.Dir),
 
 		CutDoubtfulTail: cutTail,
-		Registerer:      s.cfg.Metrics(d.Dir),
+		Registerer:      s.cfg.Registerer(d.ID),
 	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("metadata log of %s: %w", d.Dir, err), machine.Close())
@@ -104,7 +104,7 @@ func (s *Set) scrub(ctx context.Context, h *host) {
 			return
 		case <-ticker.C:
 			if err := h.machine.Scrub(ctx, scrubBytesPerSecond); err != nil && ctx.Err() == nil {
-				s.log.Warn("metadata scrub ended early", "drive", h.drive.Dir, "error", err)
+				s.log.Warn("metadata scrub ended early", "dir", h.drive.Dir, "error", err)
 			}
 		}
 	}

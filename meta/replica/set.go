@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"kintsugi/meta/raftgroup"
+	"kintsugi/placement"
 )
 
 // Config of a Set.
@@ -25,8 +27,8 @@ type Config struct {
 	// AbandonAfter is how long a dead voter without a successor stays a member. Default 10 s.
 	AbandonAfter time.Duration
 	Logger       *slog.Logger
-	// Metrics gives the registerer for the host in a drive directory. Nil: no metrics.
-	Metrics func(drive string) prometheus.Registerer
+	// Registerer gives that of the host on a drive. Nil: no metrics.
+	Registerer func(placement.DriveID) prometheus.Registerer
 }
 
 // Set is the hosts of one process. It implements meta.Consensus.
@@ -67,14 +69,10 @@ func Birth(cfg Config, drives []Drive) (*Set, error) {
 // Open starts the hosts that are on the drives. A host that is damaged or was left behind
 // is replaced once the others can serve. It fails if two hosts went on without each other.
 func Open(cfg Config, drives []Drive) (*Set, error) {
-	if cfg.AbandonAfter == 0 {
-		cfg.AbandonAfter = 10 * time.Second
-	}
-	if cfg.Logger == nil {
-		cfg.Logger = slog.New(slog.DiscardHandler)
-	}
-	if cfg.Metrics == nil {
-		cfg.Metrics = func(string) prometheus.Registerer { return nil }
+	cfg.AbandonAfter = cmp.Or(cfg.AbandonAfter, 10*time.Second)
+	cfg.Logger = cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))
+	if cfg.Registerer == nil {
+		cfg.Registerer = func(placement.DriveID) prometheus.Registerer { return nil }
 	}
 	s := &Set{
 		cfg: cfg, log: cfg.Logger, transport: raftgroup.NewMemory(),
@@ -103,7 +101,7 @@ func (s *Set) readRecords() (map[string]record, error) {
 		if err == nil {
 			records[d.Dir] = r
 		} else if !errors.Is(err, fs.ErrNotExist) {
-			s.log.Warn("metadata replica is damaged and will be rebuilt", "drive", d.Dir, "error", err)
+			s.log.Warn("metadata replica is damaged and will be rebuilt", "dir", d.Dir, "error", err)
 		}
 	}
 	var err error
@@ -112,7 +110,7 @@ func (s *Set) readRecords() (map[string]record, error) {
 	}
 	for dir, r := range records {
 		if r.isStale(s.lineage) {
-			s.log.Warn("metadata replica was left behind and will be rebuilt", "drive", dir)
+			s.log.Warn("metadata replica was left behind and will be rebuilt", "dir", dir)
 			delete(records, dir)
 		}
 	}
@@ -144,12 +142,12 @@ func (s *Set) openSome(ctx context.Context, records map[string]record, cutTail b
 			case err == nil:
 				s.started(ctx, h)
 			case errors.Is(err, raftgroup.ErrDoubtfulTail):
-				s.log.Info("the last batch of the metadata log is in doubt", "drive", d.Dir)
+				s.log.Info("the last batch of the metadata log is in doubt", "dir", d.Dir)
 				mu.Lock()
 				doubtful[d.Dir] = r
 				mu.Unlock()
 			default:
-				s.log.Warn("metadata replica cannot be opened and will be rebuilt", "drive", d.Dir, "error", err)
+				s.log.Warn("metadata replica cannot be opened and will be rebuilt", "dir", d.Dir, "error", err)
 			}
 		})
 	}
@@ -163,7 +161,7 @@ func (s *Set) started(ctx context.Context, h *host) {
 	if len(h.Voters) > 0 {
 		h.Voters = nil
 		if err := h.record.write(h.drive.Dir); err != nil {
-			s.log.Warn("metadata replica's record cannot be written", "drive", h.drive.Dir, "error", err)
+			s.log.Warn("metadata replica's record cannot be written", "dir", h.drive.Dir, "error", err)
 		}
 	}
 	s.mu.Lock()
@@ -176,7 +174,7 @@ func (s *Set) started(ctx context.Context, h *host) {
 
 // hostFailed takes h out of the set; the controller replaces it.
 func (s *Set) hostFailed(h *host, cause error) {
-	s.log.Warn("metadata replica failed", "drive", h.drive.Dir, "error", cause)
+	s.log.Warn("metadata replica failed", "dir", h.drive.Dir, "error", cause)
 	s.mu.Lock()
 	delete(s.hosts, h.ID)
 	s.backoff[h.drive] = min(max(2*s.backoff[h.drive], time.Second), time.Minute)
@@ -184,7 +182,7 @@ func (s *Set) hostFailed(h *host, cause error) {
 	s.mu.Unlock()
 	s.lead()
 	if err := h.close(); err != nil {
-		s.log.Info("closing the failed metadata replica", "drive", h.drive.Dir, "error", err)
+		s.log.Info("closing the failed metadata replica", "dir", h.drive.Dir, "error", err)
 	}
 	s.poke()
 }

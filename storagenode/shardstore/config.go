@@ -1,6 +1,7 @@
 package shardstore
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"time"
@@ -37,24 +38,22 @@ type Config struct {
 	// WatchInterval is the time between looks whether the directory is still there: 500 ms if zero.
 	WatchInterval time.Duration
 
-	Logger  *slog.Logger          // nil: discard
-	Metrics prometheus.Registerer // nil: none
+	Logger     *slog.Logger          // nil: discard
+	Registerer prometheus.Registerer // nil: no metrics
 
 	disk disk // nil: the real one
 }
 
 // withDefaults fills in the zero fields.
 func (c Config) withDefaults() Config {
-	setDefault(&c.SegmentSize, defaultSegmentSize)
-	setDefault(&c.GrowBytes, 16<<20)
-	setDefault(&c.ReserveBytes, max(c.SegmentSize/64, 64<<10))
-	setDefault(&c.TombstoneAge, 24*time.Hour)
-	setDefault(&c.CompactBytesPerSecond, 32<<20)
-	setDefault(&c.TidyInterval, time.Second)
-	setDefault(&c.WatchInterval, 500*time.Millisecond)
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
+	c.SegmentSize = cmp.Or(c.SegmentSize, defaultSegmentSize)
+	c.GrowBytes = cmp.Or(c.GrowBytes, 16<<20)
+	c.ReserveBytes = cmp.Or(c.ReserveBytes, max(c.SegmentSize/64, 64<<10))
+	c.TombstoneAge = cmp.Or(c.TombstoneAge, 24*time.Hour)
+	c.CompactBytesPerSecond = cmp.Or(c.CompactBytesPerSecond, 32<<20)
+	c.TidyInterval = cmp.Or(c.TidyInterval, time.Second)
+	c.WatchInterval = cmp.Or(c.WatchInterval, 500*time.Millisecond)
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	if c.disk == nil {
 		c.disk = linuxDisk{}
 	}
@@ -67,12 +66,6 @@ func (c Config) minFree(capacity int64) int64 {
 		return min(64<<20, capacity/50)
 	}
 	return max(c.MinFreeBytes, 0)
-}
-
-func setDefault[T int64 | time.Duration](field *T, value T) {
-	if *field == 0 {
-		*field = value
-	}
 }
 
 // Validate tells what is wrong with c.

@@ -98,15 +98,15 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 }
 
 func (s *Store) registerMetrics() error {
-	if s.cfg.Metrics == nil {
+	if s.cfg.Registerer == nil {
 		return nil
 	}
 	s.stats.collector = newCollector(s)
-	return s.cfg.Metrics.Register(s.stats.collector)
+	return s.cfg.Registerer.Register(s.stats.collector)
 }
 
 func (s *Store) unregisterMetrics() {
-	if s.cfg.Metrics != nil {
-		s.cfg.Metrics.Unregister(s.stats.collector)
+	if s.cfg.Registerer != nil {
+		s.cfg.Registerer.Unregister(s.stats.collector)
 	}
 }

@@ -136,7 +136,7 @@ func TestReadsDuringCompaction(t *testing.T) {
 func TestMetrics(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	cfg := small
-	cfg.Metrics = reg
+	cfg.Registerer = reg
 	dir := t.TempDir()
 	for range 2 { // a store can be opened again with the same registry
 		s := openAt(t, dir, cfg)
