@@ -47,7 +47,7 @@ func (r *request) getAttributes() error {
 	d.close("GetObjectAttributesResponse")
 	err = r.document(200, d)
 	r.ctx.Response.Header.Set("Last-Modified", httpDate(v.Modified.UnixMilli()))
-	r.setVersion(v.ID)
+	r.setVersion(v.ID, v.Versioned)
 	return err
 }
 

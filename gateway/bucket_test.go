@@ -178,6 +178,12 @@ func TestQuirk137UnsupportedWrites(t *testing.T) {
 			t.Errorf("%s: %d %s", call, got.status, got.body)
 		}
 	}
+	for _, call := range []string{
+		"PUT /bucket/key?partNumber=1", "PUT /bucket/key?versionId=null", "POST /bucket/key?uploads&partNumber=1",
+	} {
+		method, target, _ := strings.Cut(call, " ")
+		s.do(method, target, "<x/>").want(400, "InvalidArgument")
+	}
 	s.get("/bucket/key").want(200, "").wantBody("before")
 	s.head("/new-bucket").want(404, "")
 	s.do("PATCH", "/bucket/key", "x").want(405, "MethodNotAllowed")

@@ -99,7 +99,7 @@ func checkSourceSize(size int64) error {
 
 // setSourceVersion names the version that was copied.
 func (r *request) setSourceVersion(s *copySource) {
-	if s.id != nil || s.version.ID != meta.NullVersion {
+	if s.id != nil || s.version.Versioned {
 		r.ctx.Response.Header.Set("x-amz-copy-source-version-id", formatVersion(s.version.ID))
 	}
 }

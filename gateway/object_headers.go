@@ -177,9 +177,7 @@ func (r *request) setValidators(h *fasthttp.ResponseHeader, v *meta.Version) {
 	h.Set("ETag", quote(v.ETag))
 	var date [32]byte
 	h.SetBytesV("Last-Modified", fasthttp.AppendHTTPDate(date[:0], v.Modified))
-	if v.ID != meta.NullVersion || r.query.has("versionId") {
-		h.Set("x-amz-version-id", formatVersion(v.ID))
-	}
+	r.setVersion(v.ID, v.Versioned)
 }
 
 // overrideHeaders applies the response- parameters of the query.

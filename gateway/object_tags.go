@@ -36,7 +36,7 @@ func (r *request) getTags() error {
 	d.close("TagSet")
 	d.close("Tagging")
 	err = r.document(200, d)
-	r.setVersion(v.ID)
+	r.setVersion(v.ID, v.Versioned)
 	return err
 }
 
@@ -79,7 +79,7 @@ func (r *request) setTags(tags map[string]string, status int) error {
 		return err
 	}
 	r.respond(status)
-	r.setVersion(id)
+	r.setVersion(id, id != meta.NullVersion)
 	return nil
 }
 
@@ -102,9 +102,9 @@ func (r *request) objectRecord(ctx context.Context, body bool) (meta.Version, er
 	return r.server.config.Meta.Object(ctx, meta.GetObject{Bucket: r.bucket, Key: r.key, Version: version, Body: body})
 }
 
-// setVersion names the version in the answer, if it has a name.
-func (r *request) setVersion(id meta.VersionID) {
-	if id != meta.NullVersion || r.query.has("versionId") {
+// setVersion names the version in the answer where the bucket has versions or the client did so.
+func (r *request) setVersion(id meta.VersionID, versioned bool) {
+	if versioned || r.query.has("versionId") {
 		r.ctx.Response.Header.Set("x-amz-version-id", formatVersion(id))
 	}
 }

@@ -139,6 +139,9 @@ func (r *request) matchRoute() error {
 		known = known || row.method == r.method
 		if row.method == r.method && row.sub == sub && (row.header == "" || r.headers.has(row.header)) {
 			r.route = row
+			if err := r.checkParameters(); err != nil {
+				return err
+			}
 			return r.checkForeign()
 		}
 	}
@@ -177,6 +180,24 @@ func (r *request) subresource() (string, error) {
 		sub = p.name
 	}
 	return sub, nil
+}
+
+// checkParameters refuses what would make a write of something else: a part without its upload must not
+// become the object, nor may a new version take the place of a named one.
+func (r *request) checkParameters() error {
+	switch {
+	case r.method != put && r.method != post:
+	case r.query.has("partNumber") && r.route.sub != "uploadId":
+		return unacceptable("partNumber")
+	case r.query.has("versionId") && r.route.sub != "tagging":
+		return unacceptable("versionId")
+	}
+	return nil
+}
+
+func unacceptable(parameter string) error {
+	return errInvalidArgument.withMessage("This operation does not accept the query parameter " + parameter + ".").
+		withField("ArgumentName", parameter)
 }
 
 // checkForeign refuses headers that ask for what we do not have.

@@ -83,9 +83,15 @@ func TestQuirk144NullVersions(t *testing.T) {
 	s.get("/bucket/key?versionId=null").want(200, "").wantBody("x").wantHeader("x-amz-version-id", "null")
 	s.get("/bucket/key?versionId=bad").want(400, "InvalidArgument")
 	s.get("/bucket/key?versionId=00000000000000aa").want(404, "NoSuchVersion")
+	s.get("/bucket/key").want(200, "").wantHeader("x-amz-version-id", "")
 	s.put("/bucket?versioning", versioningBody("Suspended"))
+	s.get("/bucket/key").want(200, "").wantBody("x").wantHeader("x-amz-version-id", "null")
 	s.put("/bucket/key", "y").wantHeader("x-amz-version-id", "null")
-	s.get("/bucket/key").want(200, "").wantBody("y")
+	for _, target := range []string{"/bucket/key", "/bucket/key?tagging"} {
+		s.get(target).want(200, "").wantHeader("x-amz-version-id", "null")
+	}
+	s.head("/bucket/key").want(200, "").wantHeader("x-amz-version-id", "null")
+	s.do("PUT", "/bucket/copy", "", "x-amz-copy-source", "/bucket/key").want(200, "").wantHeader("x-amz-copy-source-version-id", "null")
 }
 
 func TestQuirk145VersionIDs(t *testing.T) {

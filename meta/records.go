@@ -107,6 +107,7 @@ type Version struct {
 	RequestID    string    `cbor:"12,keyasint,omitempty"` // of the write: a retry sees its own success
 	UploadID     string    `cbor:"13,keyasint,omitempty"` // of the multipart upload that made it
 	IsLatest     bool      `cbor:"-"`
+	Versioned    bool      `cbor:"-"` // the bucket's versioning is on or suspended: the null version has its name, too; in answers to GetObject
 	Body         []byte    `cbor:"-"` // of an inline version, where it was asked for
 }
 

@@ -95,6 +95,13 @@ func (r *reader) object(q meta.GetObject) (meta.Version, error) {
 	if err := r.layout(rec); err != nil {
 		return meta.Version{}, err
 	}
+	if rec.Version.Versioned = rec.Version.ID != meta.NullVersion; !rec.Version.Versioned {
+		b, err := r.bucket(q.Bucket)
+		if err != nil {
+			return meta.Version{}, err
+		}
+		rec.Version.Versioned = b.Versioning != meta.Unversioned
+	}
 	if !rec.Version.Inline || !q.Body {
 		return rec.Version, nil
 	}
