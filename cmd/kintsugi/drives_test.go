@@ -28,6 +28,7 @@ type workload struct {
 	t      *testing.T
 	client *s3.Client
 	bucket string
+	keys   int
 	sizes  []int
 
 	mu       sync.Mutex
@@ -42,7 +43,7 @@ type workload struct {
 func newWorkload(t *testing.T, c *s3.Client, bucket string, keys int, sizes ...int) *workload {
 	t.Helper()
 	mustCreateBucket(t, c, bucket)
-	w := &workload{t: t, client: c, bucket: bucket, sizes: sizes, versions: map[string]int{}, busy: map[string]bool{}}
+	w := &workload{t: t, client: c, bucket: bucket, keys: keys, sizes: sizes, versions: map[string]int{}, busy: map[string]bool{}}
 	for i := range keys {
 		w.write(t.Context(), fmt.Sprintf("key-%03d", i))
 	}
@@ -105,7 +106,7 @@ func (w *workload) start(workers int) {
 	for range workers {
 		w.running.Go(func() {
 			for !w.stopping.Load() {
-				key := fmt.Sprintf("key-%03d", rand.IntN(len(w.versions)))
+				key := fmt.Sprintf("key-%03d", rand.IntN(w.keys))
 				if rand.IntN(3) == 0 {
 					w.write(w.t.Context(), key)
 				} else {
@@ -134,7 +135,7 @@ func (w *workload) ran(n int64) {
 // checkAll reads every key once.
 func (w *workload) checkAll() {
 	w.t.Helper()
-	for i := range len(w.versions) {
+	for i := range w.keys {
 		w.read(w.t.Context(), fmt.Sprintf("key-%03d", i))
 	}
 }
