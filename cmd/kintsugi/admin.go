@@ -43,8 +43,7 @@ func (e *embedded) answerReady(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (e *embedded) isReady() bool {
-	s := e.view.current.Load()
-	return s.clusterMap != nil && len(s.stores) > 0 && e.replicas.Ready()
+	return e.opened.Load() && len(e.view.current.Load().stores) > 0 && e.replicas.Ready()
 }
 
 // loopbackOnly refuses strangers.
@@ -69,6 +68,10 @@ type driveStatus struct {
 }
 
 func (e *embedded) answerStatus(w http.ResponseWriter, r *http.Request) {
+	if !e.opened.Load() {
+		http.Error(w, "waiting for drives", http.StatusServiceUnavailable)
+		return
+	}
 	m := e.view.Map()
 	status := struct {
 		Ready      bool              `json:"ready"`

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -21,14 +22,48 @@ const shardsName = "shards"
 // bay is the place of one drive: a directory that the operator named. The drive
 // in it may go, and another may come.
 type bay struct {
-	dir   string
-	id    drive.Identity // of the drive in it; or of the last, if gone
-	lock  *os.File
-	inode uint64 // of the directory, while a drive is in it
-	store *shardstore.Store
-	// condemned is the inode of a directory whose drive failed while it was there: it is
-	// not used again before it has been away or replaced.
-	condemned uint64
+	dir       string
+	id        drive.Identity // of the drive in it; or of the last, if gone
+	lock      *os.File
+	inode     uint64 // of the directory, while a drive is in it
+	store     *shardstore.Store
+	condemned condemned
+}
+
+// condemned is a directory that could not be used. It is left alone for a while, longer each time;
+// another directory in its place, or one that has been emptied since, is looked at at once.
+type condemned struct {
+	inode uint64
+	empty bool // it was
+	until time.Time
+	pause time.Duration
+}
+
+const (
+	firstPause = 10 * time.Second
+	lastPause  = 10 * time.Minute
+)
+
+// condemn leaves the directory alone for a while.
+func (b *bay) condemn() {
+	c := condemned{inode: inodeOf(b.dir), empty: isEmpty(b.dir), pause: firstPause}
+	if c.inode == b.condemned.inode {
+		c.pause = min(max(2*b.condemned.pause, firstPause), lastPause)
+	}
+	c.until = time.Now().Add(c.pause)
+	b.condemned = c
+}
+
+// isCondemned tells whether the directory with this inode is to be left alone.
+func (b *bay) isCondemned(inode uint64) bool {
+	c := b.condemned
+	return inode == c.inode && time.Now().Before(c.until) && (c.empty || !isEmpty(b.dir))
+}
+
+// isEmpty tells whether dir is one that a new drive may be made of.
+func isEmpty(dir string) bool {
+	state, _, err := drive.Probe(dir)
+	return err == nil && state == drive.Empty
 }
 
 func (b *bay) driveID() placement.DriveID { return placement.DriveID(b.id.Drive) }
@@ -55,11 +90,14 @@ func (b *bay) open(id drive.Identity, cfg shardstore.Config) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := drive.Tidy(b.dir); err != nil {
+		return errors.Join(fmt.Errorf("drive %s: %w", b.dir, err), lock.Close())
+	}
 	store, err := shardstore.Open(filepath.Join(b.dir, shardsName), cfg)
 	if err != nil {
 		return errors.Join(fmt.Errorf("drive %s: %w", b.dir, err), lock.Close())
 	}
-	b.id, b.lock, b.store, b.inode, b.condemned = id, lock, store, inodeOf(b.dir), 0
+	b.id, b.lock, b.store, b.inode = id, lock, store, inodeOf(b.dir)
 	return nil
 }
 
@@ -80,9 +118,10 @@ func (b *bay) trouble() error {
 }
 
 var (
-	errGone    = errors.New("the directory is gone or another")
-	errForeign = errors.New("the directory belongs to another cluster")
-	errTwice   = errors.New("the drive is in use in another directory: this one is a copy")
+	errGone       = errors.New("the directory is gone or another")
+	errForeign    = errors.New("the directory belongs to another cluster")
+	errNoIdentity = errors.New("both copies of its identity are damaged")
+	errTwice      = errors.New("the drive is in use in another directory: this one is a copy")
 )
 
 // close ends the use of the drive in the bay.

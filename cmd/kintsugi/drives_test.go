@@ -435,6 +435,75 @@ func TestADriveComesBack(t *testing.T) {
 	w.checkAll()
 }
 
+// Directories that are emptied in place become drives again, without a command.
+func TestEmptiedDirectories(t *testing.T) {
+	p := startProcess(t, tempDrives(t, 6))
+	w := newWorkload(t, p.client(), "mixed", 24, mixedSizes()...)
+	w.start(4)
+	for _, dir := range []string{p.dirs[0], p.dirs[3]} {
+		poll(t, 10*time.Second, "emptied "+dir, func() bool {
+			entries, err := os.ReadDir(dir)
+			for _, e := range entries {
+				err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
+			}
+			return err == nil
+		})
+	}
+	w.ran(50)
+	waitRedundant(t, p, time.Minute)
+	w.end()
+	w.checkAll()
+}
+
+// Drives that change places while the server runs are drives where they are now.
+func TestSwappedDirectories(t *testing.T) {
+	p := startProcess(t, tempDrives(t, 6))
+	w := newWorkload(t, p.client(), "mixed", 24, mixedSizes()...)
+	w.start(4)
+	aside := p.dirs[0] + "-aside"
+	for _, move := range [][2]string{{p.dirs[0], aside}, {p.dirs[1], p.dirs[0]}, {aside, p.dirs[1]}} {
+		if err := os.Rename(move[0], move[1]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.ran(50)
+	waitRedundant(t, p, time.Minute)
+	w.end()
+	w.checkAll()
+}
+
+// A server that misses more than m drives waits, says so, and goes on when enough of them are back: at
+// its start and when they go while it runs.
+func TestMoreThanMDrivesAway(t *testing.T) {
+	p := startProcess(t, tempDrives(t, 6))
+	w := newWorkload(t, p.client(), "mixed", 24, mixedSizes()...)
+	move := func(from, to string) {
+		for _, dir := range p.dirs[:4] {
+			if err := os.Rename(dir+from, dir+to); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	ready := func() bool {
+		_, err := fetch(p.admin + "/health/ready")
+		return err == nil
+	}
+	move("", "-away")
+	poll(t, 10*time.Second, "not ready", func() bool { return !ready() })
+	move("-away", "")
+	poll(t, 20*time.Second, "ready", ready)
+	waitRedundant(t, p, time.Minute)
+	w.checkAll()
+
+	p.stop()
+	move("", "-away")
+	back := time.AfterFunc(time.Second, func() { move("-away", "") })
+	defer back.Stop()
+	p.start() // waits for the ready line
+	w.client = p.client()
+	w.checkAll()
+}
+
 // One drive alone works, with a warning; its objects survive a restart.
 func TestOneDrive(t *testing.T) {
 	p := startProcess(t, tempDrives(t, 1))

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -28,6 +29,7 @@ type embedded struct {
 	log     *slog.Logger
 	metrics *prometheus.Registry
 	view    *view
+	opened  atomic.Bool // all of the following is there
 
 	baysMu sync.Mutex // guards the bays once the monitor runs
 	bays   []*bay
@@ -49,9 +51,12 @@ type embedded struct {
 // metaTimeout bounds a metadata call of the server's own.
 const metaTimeout = 20 * time.Second
 
-// openEmbedded opens, or bears, the cluster of the configured directories. It
-// touches none of them if one must not be opened.
-func openEmbedded(ctx context.Context, cfg serverConfig, log *slog.Logger) (*embedded, error) {
+const (
+	mapTimeout = 2 * time.Second // of one attempt to read the map at the start, before drives are looked for again
+	tellEvery  = 15              // attempts
+)
+
+func newEmbedded(cfg serverConfig, log *slog.Logger) *embedded {
 	e := &embedded{
 		cfg: cfg, log: log, metrics: newMetrics(), view: newView(),
 		goneSince: map[placement.DriveID]time.Time{},
@@ -59,10 +64,16 @@ func openEmbedded(ctx context.Context, cfg serverConfig, log *slog.Logger) (*emb
 	for _, dir := range cfg.dirs {
 		e.bays = append(e.bays, &bay{dir: dir})
 	}
-	found := probeAll(cfg.dirs)
+	return e
+}
+
+// open opens, or bears, the cluster of the configured directories. It
+// touches none of them if one must not be opened.
+func (e *embedded) open(ctx context.Context) error {
+	found := probeAll(e.cfg.dirs)
 	cluster, fresh, err := judge(found)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if fresh {
 		err = e.birth(ctx)
@@ -74,9 +85,10 @@ func openEmbedded(ctx context.Context, cfg serverConfig, log *slog.Logger) (*emb
 	}
 	if err != nil {
 		e.closeParts()
-		return nil, err
+		return err
 	}
-	return e, nil
+	e.opened.Store(true)
+	return nil
 }
 
 // resume starts the drives that are there; the monitor waits for the others.
@@ -138,7 +150,7 @@ func (e *embedded) complete(p probed) error {
 
 // loadMap waits for the metadata: more than m drives may be missing, and come.
 func (e *embedded) loadMap(ctx context.Context, cluster drive.ID) error {
-	for {
+	for tries := 0; ; tries++ {
 		m, err := e.tryLoadMap(ctx)
 		if err == nil && m.Cluster != placement.ClusterID(cluster) {
 			return fmt.Errorf("the metadata is of cluster %s, the drives are of %s", m.Cluster, placement.ClusterID(cluster))
@@ -151,13 +163,15 @@ func (e *embedded) loadMap(ctx context.Context, cluster drive.ID) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		e.log.Error("waiting for the metadata: give lost drives back, or start with all directories", "error", err)
+		if tries%tellEvery == 0 {
+			e.log.Error("waiting for the metadata: give lost drives back, or start with all directories", "error", err)
+		}
 		e.watchBays()
 	}
 }
 
 func (e *embedded) tryLoadMap(ctx context.Context) (*placement.Map, error) {
-	ctx, cancel := context.WithTimeout(ctx, metaTimeout)
+	ctx, cancel := context.WithTimeout(ctx, mapTimeout)
 	defer cancel()
 	return e.meta.ClusterMap(ctx)
 }
@@ -246,6 +260,7 @@ func (e *embedded) startFront() (err error) {
 
 // close ends everything in the order of dependence.
 func (e *embedded) close() error {
+	e.opened.Store(false)
 	var errs []error
 	if e.repair != nil {
 		e.repair.stopAll()

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"time"
 
 	"kintsugi/internal/drive"
@@ -32,14 +33,18 @@ func (e *embedded) monitor(ctx context.Context) {
 func (e *embedded) watchBays() {
 	e.baysMu.Lock()
 	defer e.baysMu.Unlock()
-	for _, b := range e.bays {
-		if b.isOpen() {
-			if cause := b.trouble(); cause != nil {
-				e.eject(b, cause)
-			}
+	for _, b := range e.bays { // all of them first: drives may have changed places
+		if !b.isOpen() {
 			continue
 		}
-		e.tryBay(b)
+		if cause := b.trouble(); cause != nil {
+			e.eject(b, cause)
+		}
+	}
+	for _, b := range e.bays {
+		if !b.isOpen() {
+			e.tryBay(b)
+		}
 	}
 }
 
@@ -51,8 +56,8 @@ func (e *embedded) eject(b *bay, cause error) {
 	if e.repair != nil {
 		e.repair.stopDrive(b.driveID())
 	}
-	if now := inodeOf(b.dir); now == b.inode {
-		b.condemned = now // it failed while it was there
+	if inodeOf(b.dir) == b.inode && !errors.Is(cause, errGone) && !isEmpty(b.dir) {
+		b.condemn() // it failed while it was there
 	}
 	if err := b.close(); err != nil {
 		e.log.Info("closing the lost drive", "dir", b.dir, "error", err)
@@ -62,41 +67,45 @@ func (e *embedded) eject(b *bay, cause error) {
 // tryBay opens the drive that came into an empty bay, if one did.
 func (e *embedded) tryBay(b *bay) {
 	inode := inodeOf(b.dir)
-	if inode == 0 || inode == b.condemned {
+	if inode == 0 || b.isCondemned(inode) {
 		return
 	}
 	state, id, err := drive.Probe(b.dir)
 	switch {
 	case err != nil:
-		e.condemn(b, inode, err)
+		e.condemn(b, err)
 	case state == drive.Member:
 		e.readmit(b, id)
 	case state == drive.Empty, state == drive.Birth:
 		e.welcome(b)
+	case state == drive.Damaged:
+		e.condemn(b, errNoIdentity)
 	}
 }
 
-// condemn leaves what is in the bay alone until it is replaced.
-func (e *embedded) condemn(b *bay, inode uint64, cause error) {
-	e.log.Warn("drive cannot be used: mend or replace the directory", "dir", b.dir, "error", cause)
-	b.condemned = inode
+// condemn leaves what is in the bay alone for a while.
+func (e *embedded) condemn(b *bay, cause error) {
+	b.condemn()
+	e.log.Warn("drive cannot be used: mend or replace the directory", "dir", b.dir, "error", cause, "nextTry", b.condemned.pause)
 }
 
 // readmit opens a drive that comes back, or comes from another bay.
 func (e *embedded) readmit(b *bay, id drive.Identity) {
-	inode := inodeOf(b.dir)
 	m := e.view.Map()
 	switch {
 	case m != nil && m.Cluster != placement.ClusterID(id.Cluster):
-		e.condemn(b, inode, errForeign)
+		e.condemn(b, errForeign)
 		return
 	case e.bayOf(placement.DriveID(id.Drive)) != nil:
-		e.condemn(b, inode, errTwice)
+		e.condemn(b, errTwice)
 		return
 	}
 	if err := e.openBay(b, id); err != nil {
-		e.condemn(b, inode, err)
+		e.condemn(b, err)
 		return
+	}
+	if err := drive.Mend(b.dir, id); err != nil {
+		e.log.Warn("drive identity cannot be mended", "dir", b.dir, "error", err)
 	}
 	e.log.Info("drive is back", "dir", b.dir)
 	e.admit(b)
@@ -105,7 +114,6 @@ func (e *embedded) readmit(b *bay, id drive.Identity) {
 // welcome makes a drive of the empty directory in b. Its shards and its
 // metadata replica come from the others.
 func (e *embedded) welcome(b *bay) {
-	inode := inodeOf(b.dir)
 	m := e.view.Map()
 	if m == nil {
 		return // the metadata is not there yet: nothing to join
@@ -123,7 +131,7 @@ func (e *embedded) welcome(b *bay) {
 		err = e.openBay(b, id)
 	}
 	if err != nil {
-		e.condemn(b, inode, err)
+		e.condemn(b, err)
 		return
 	}
 	e.keepCredentials(b.dir)

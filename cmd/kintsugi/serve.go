@@ -22,20 +22,34 @@ func (e *embedded) serve(ctx context.Context, ports listeners) error {
 	defer running.Wait()
 	defer stop()
 
-	admin := &http.Server{Handler: e.adminHandler(), ReadHeaderTimeout: adminTimeout, MaxHeaderBytes: 16 << 10}
 	rpc := &http.Server{Handler: http.HandlerFunc(refuse), ReadHeaderTimeout: adminTimeout, MaxHeaderBytes: 16 << 10}
 	serving, ctx := errgroup.WithContext(ctx)
 	serving.Go(func() error { return served("S3", e.front.Serve(ports.s3)) })
-	serving.Go(func() error { return served("admin", admin.Serve(ports.admin)) })
 	serving.Go(func() error { return served("internal", rpc.Serve(ports.rpc)) })
 	serving.Go(func() error {
 		<-ctx.Done()
 		e.log.Info("stopping: new requests are refused, those under way may finish", "grace", e.cfg.grace)
 		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.cfg.grace)
 		defer cancel()
-		return errors.Join(e.front.Shutdown(drain), admin.Close(), rpc.Close())
+		return errors.Join(e.front.Shutdown(drain), rpc.Close())
 	})
 	return serving.Wait()
+}
+
+// serveAdmin answers health and metrics from now on: also while the server waits for
+// its drives. The caller ends it with stop.
+func (e *embedded) serveAdmin(l net.Listener) (stop func()) {
+	admin := &http.Server{Handler: e.adminHandler(), ReadHeaderTimeout: adminTimeout, MaxHeaderBytes: 16 << 10}
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		if err := served("admin", admin.Serve(l)); err != nil {
+			e.log.Error("health and metrics are not served any more", "error", err)
+		}
+	})
+	return func() {
+		admin.Close()
+		serving.Wait()
+	}
 }
 
 // served says which listener ended, if it did not end as it was told.

@@ -112,8 +112,10 @@ func runServer(ctx context.Context, cfg serverConfig, out, logOut io.Writer) err
 		return err
 	}
 	defer ports.close()
-	e, err := openEmbedded(ctx, cfg, log)
-	if err != nil {
+	e := newEmbedded(cfg, log)
+	stopAdmin := e.serveAdmin(ports.admin)
+	defer stopAdmin()
+	if err := e.open(ctx); err != nil {
 		return err
 	}
 	banner(out, cfg, e, ports)

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -76,7 +77,7 @@ func Probe(dir string) (State, Identity, error) {
 // isEmpty lets what a fresh filesystem or an interrupted birth leaves count as nothing.
 func isEmpty(entries []fs.DirEntry) bool {
 	for _, e := range entries {
-		if n := e.Name(); n != "lost+found" && n != lockName && n != birthName {
+		if n := e.Name(); n != "lost+found" && n != lockName && n != birthName && !strings.HasPrefix(n, sealed.TempPrefix) {
 			return false
 		}
 	}
@@ -167,6 +168,17 @@ func writeIdentity(dir, name string, id Identity) error {
 		return fmt.Errorf("drive %s: %w", dir, err)
 	}
 	return nil
+}
+
+// Tidy removes what writes that a crash cut short left behind. The caller holds the lock.
+func Tidy(dir string) error {
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), sealed.TempPrefix) {
+			err = errors.Join(err, os.Remove(filepath.Join(dir, e.Name())))
+		}
+	}
+	return err
 }
 
 // Forget removes a directory that holds nothing but what this package left there.

@@ -65,6 +65,7 @@ func TestProbe(t *testing.T) {
 		{"no directory", func(t *testing.T, dir string) { os.Remove(dir) }, Missing, nil},
 		{"empty", func(*testing.T, string) {}, Empty, nil},
 		{"fresh filesystem", func(t *testing.T, dir string) { os.Mkdir(filepath.Join(dir, "lost+found"), 0o700) }, Empty, nil},
+		{"crash in the first write", write(".new-123", "kintsu"), Empty, nil},
 		{"somebody's files", write("holiday.jpg", "x"), Missing, ErrNotADrive},
 		{"member", commit, Member, nil},
 		{"one copy damaged", flip(identityName), Member, nil},

@@ -91,8 +91,11 @@ func (k Kind) Decode(data []byte, record any) error {
 	return nil
 }
 
+// TempPrefix begins the names of files that a crash within Write leaves behind.
+const TempPrefix = ".new-"
+
 func replace(path string, data []byte) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+	f, err := os.CreateTemp(filepath.Dir(path), TempPrefix+"*")
 	if err != nil {
 		return err
 	}

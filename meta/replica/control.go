@@ -2,7 +2,9 @@ package replica
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -31,6 +33,8 @@ func (s *Set) control(ctx context.Context) {
 		if s.Ready() {
 			s.openMissing(ctx)
 			s.mendMembers(ctx)
+		} else {
+			s.reopen(ctx)
 		}
 	}
 }
@@ -177,6 +181,46 @@ func (s *Set) openMissing(ctx context.Context) {
 		s.started(ctx, h)
 	}
 }
+
+// reopen starts the hosts of drives that came back when the others cannot serve without them:
+// then it cannot be asked whether they still are members, as it cannot at the start of the process.
+func (s *Set) reopen(ctx context.Context) {
+	returned := map[string]record{}
+	for _, d := range s.idleDrives() {
+		if !d.isThere() {
+			continue
+		}
+		if r, err := readRecord(d.Dir); err == nil {
+			returned[d.Dir] = r
+		}
+	}
+	all := maps.Clone(returned)
+	hosts := s.alive()
+	for _, h := range hosts {
+		all[h.drive.Dir] = h.record
+	}
+	newest, err := newestLineage(all)
+	if err != nil {
+		s.log.Error("metadata replicas that came back are not used", "error", err)
+		return
+	}
+	if len(newest) > len(s.lineage) {
+		s.lineage = newest
+	}
+	for _, h := range hosts {
+		if h.isStale(s.lineage) {
+			s.hostFailed(h, errLeftBehind)
+		}
+	}
+	maps.DeleteFunc(returned, func(_ string, r record) bool { return r.isStale(s.lineage) })
+	if len(returned) == 0 {
+		return
+	}
+	s.openAll(ctx, returned)
+	s.lead()
+}
+
+var errLeftBehind = errors.New("others went on without it")
 
 // idleDrives returns the drives without a host whose time to be tried has come.
 func (s *Set) idleDrives() []Drive {

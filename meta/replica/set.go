@@ -120,8 +120,9 @@ func (s *Set) readRecords() (map[string]record, error) {
 // openAll starts the hosts side by side: each has a log and a state to replay. Hosts whose log
 // ends in doubt are needed only if the others are no quorum; else they are rebuilt.
 func (s *Set) openAll(ctx context.Context, records map[string]record) {
+	all := len(s.alive()) + len(records)
 	doubtful := s.openSome(ctx, records, false)
-	if len(doubtful) > 0 && len(s.alive()) <= len(records)/2 {
+	if len(doubtful) > 0 && len(s.alive()) <= all/2 {
 		s.openSome(ctx, doubtful, true)
 	}
 }
@@ -131,7 +132,7 @@ func (s *Set) openSome(ctx context.Context, records map[string]record, cutTail b
 	doubtful := map[string]record{}
 	var mu sync.Mutex // guards doubtful
 	var opening sync.WaitGroup
-	for _, d := range s.drives {
+	for _, d := range s.allDrives() {
 		r, ok := records[d.Dir]
 		if !ok {
 			continue
@@ -148,6 +149,7 @@ func (s *Set) openSome(ctx context.Context, records map[string]record, cutTail b
 				mu.Unlock()
 			default:
 				s.log.Warn("metadata replica cannot be opened and will be rebuilt", "dir", d.Dir, "error", err)
+				s.postpone(d)
 			}
 		})
 	}
@@ -174,11 +176,15 @@ func (s *Set) started(ctx context.Context, h *host) {
 
 // hostFailed takes h out of the set; the controller replaces it.
 func (s *Set) hostFailed(h *host, cause error) {
+	s.postpone(h.drive)
+	s.drop(h, cause)
+}
+
+// drop takes h out of the set.
+func (s *Set) drop(h *host, cause error) {
 	s.log.Warn("metadata replica failed", "dir", h.drive.Dir, "error", cause)
 	s.mu.Lock()
 	delete(s.hosts, h.ID)
-	s.backoff[h.drive] = min(max(2*s.backoff[h.drive], time.Second), time.Minute)
-	s.retry[h.drive] = time.Now().Add(s.backoff[h.drive])
 	s.mu.Unlock()
 	s.lead()
 	if err := h.close(); err != nil {
@@ -209,8 +215,14 @@ func (s *Set) RemoveDrive(d Drive) {
 	h := s.hostOn(d)
 	s.mu.Unlock()
 	if h != nil {
-		s.hostFailed(h, errors.New("the drive is gone"))
+		s.drop(h, errors.New("the drive is gone"))
 	}
+}
+
+func (s *Set) allDrives() []Drive {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return slices.Clone(s.drives)
 }
 
 // hostOn returns the running host of d, or nil. The caller holds mu.
