@@ -83,6 +83,17 @@ func (l *listener) closeConns() {
 	}
 }
 
+// closeUnused cuts the connections that clients opened in advance and have not used so far.
+func (l *listener) closeUnused() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for c := range l.open {
+		if !c.used.Load() {
+			c.Conn.Close()
+		}
+	}
+}
+
 // conn is a client's connection. The server sets read deadlines for header and
 // idle time; conn bounds what those leave open: bodies and answers.
 type conn struct {
@@ -93,10 +104,14 @@ type conn struct {
 	broken   bool        // a write failed; only the serving goroutine looks
 	expected *request    // begun before 100 Continue, to be handled
 	linger   atomic.Bool // the answer goes out before the request was read
+	used     atomic.Bool // the client has sent something
 }
 
 func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
+	if n > 0 && !c.used.Load() {
+		c.used.Store(true)
+	}
 	if err != nil {
 		c.ended = true
 	}

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"runtime/debug"
@@ -145,6 +146,10 @@ func (r *request) leaveBody() {
 // refuse answers what could not be read as a request.
 func (s *Server) refuse(ctx *fasthttp.RequestCtx, err error) {
 	defer s.survive(ctx)
+	if c, ok := ctx.Conn().(*conn); ok && !c.used.Load() {
+		c.Conn.Close() // without an answer: the client would take it for that of its first request
+		return
+	}
 	r := s.requests.Get().(*request)
 	r.begin(s, ctx)
 	var small *fasthttp.ErrSmallBuffer
@@ -154,6 +159,8 @@ func (s *Server) refuse(ctx *fasthttp.RequestCtx, err error) {
 		err = errRequestHeaderTooLarge
 	case errors.As(err, &network) && network.Timeout():
 		err = errRequestTimeout
+	case errors.Is(err, io.ErrUnexpectedEOF) && ctx.Request.Header.ContentLength() > 0: // the header is whole
+		err = errIncompleteBody
 	default:
 		err = errBadRequest
 	}

@@ -217,6 +217,7 @@ func (s *Server) closeListeners() error {
 	var err error
 	for _, l := range s.listeners {
 		err = errors.Join(err, l.Close())
+		l.closeUnused() // the HTTP library would wait some seconds for their first request
 	}
 	return err
 }
