@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	"kintsugi/internal/pace"
 	"kintsugi/placement"
 	"kintsugi/storagenode/shardstore"
 )
@@ -69,7 +70,7 @@ func New(cfg Config, local Drive, cluster Cluster) (*Reconciler, error) {
 		scanner: scanner{me: cfg.Drive, local: local, cluster: cluster, settle: cfg.Settle},
 		repairer: repairer{
 			surveyor: surveyor{cluster, cfg.Drive, local}, codes: cfg.Codes,
-			budget: &budget{perSecond: cfg.BytesPerSecond, busy: cfg.Busy},
+			pace:   &pace.Pace{PerSecond: cfg.BytesPerSecond, Busy: cfg.Busy},
 			memory: semaphore.NewWeighted(repairMemory), metrics: cfg.Metrics, log: cfg.Logger, hint: cfg.Hint,
 		},
 		core:   newCore(cfg.Drive, timing{settle: cfg.Settle, retry: cfg.Retry, maxRetry: cfg.Retry * 256, fullPass: cfg.FullPass}),

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"kintsugi/erasure"
+	"kintsugi/internal/pace"
 	"kintsugi/placement"
 	"kintsugi/storagenode/shardstore"
 )
@@ -18,7 +19,7 @@ import (
 type repairer struct {
 	surveyor
 	codes   *erasure.Cache
-	budget  *budget
+	pace    *pace.Pace
 	memory  *semaphore.Weighted
 	buffers buffers
 	metrics *Metrics
@@ -97,7 +98,7 @@ func (r *repairer) fetch(ctx context.Context, m *placement.Map, v *survey, slot 
 	h := shardstore.Header{
 		ID: v.chunk.shard(slot), Partition: v.partition, Epoch: m.Epoch, K: info.K, M: info.M, ChunkSize: info.ChunkSize,
 	}
-	if err := r.budget.take(ctx, size); err != nil {
+	if err := r.pace.Wait(ctx, size); err != nil {
 		return failed, err
 	}
 	switch err := r.local.Put(ctx, h, payload); {
@@ -192,7 +193,7 @@ func (r *repairer) read(ctx context.Context, v *survey, h holding, p []byte, off
 	if peer == nil {
 		return errSource
 	}
-	if err := r.budget.take(ctx, int64(len(p))); err != nil {
+	if err := r.pace.Wait(ctx, int64(len(p))); err != nil {
 		return err
 	}
 	err := peer.ReadAt(ctx, h.info.ID, p, off)

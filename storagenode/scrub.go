@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"kintsugi/internal/pace"
 	"kintsugi/placement"
 	"kintsugi/storagenode/shardstore"
 )
@@ -70,12 +71,8 @@ func (s *Scrubber) Run(ctx context.Context) error {
 			s.cfg.Metrics.pass()
 			s.cfg.Logger.Info("scrub done", slog.Duration("took", time.Since(begun)))
 		}
-		timer := time.NewTimer(max(s.cfg.Interval/100, s.cfg.Interval-time.Since(begun)))
-		select {
-		case <-ctx.Done():
-			timer.Stop()
+		if pace.Pause(ctx, max(s.cfg.Interval/100, s.cfg.Interval-time.Since(begun))) != nil {
 			return nil
-		case <-timer.C:
 		}
 	}
 }

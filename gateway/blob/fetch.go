@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"kintsugi/internal/pace"
 	"kintsugi/placement"
 	"kintsugi/storagenode/shardstore"
 )
@@ -308,7 +309,7 @@ var secondLooks = [...]time.Duration{10 * time.Millisecond, 50 * time.Millisecon
 
 // lookAgain lets every drive be asked again.
 func (f *fetch) lookAgain(ctx context.Context, wait time.Duration) error {
-	if err := pause(ctx, wait); err != nil {
+	if err := pace.Pause(ctx, wait); err != nil {
 		return err
 	}
 	f.mu.Lock()

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"time"
 
+	"kintsugi/internal/pace"
 	"kintsugi/meta"
 )
 
@@ -74,7 +75,7 @@ func (g *Garbage) Run(ctx context.Context) error {
 		}
 		g.s.metrics.garbagePending.Set(float64(pending))
 		if !more {
-			if err := pause(ctx, g.config.Interval); err != nil {
+			if err := pace.Pause(ctx, g.config.Interval); err != nil {
 				return err
 			}
 		}
@@ -120,7 +121,7 @@ func (g *Garbage) drain(ctx context.Context, group int) (drained, error) {
 		return drained{waiting: len(entries)}, err
 	}
 	g.s.metrics.blobsRemoved.Add(float64(len(done)))
-	return result, pause(ctx, d.takes(g.config.ShardsPerSecond))
+	return result, pace.Pause(ctx, d.takes(g.config.ShardsPerSecond))
 }
 
 // takes is how long the deletions take at most at a rate.
@@ -130,19 +131,4 @@ func (d deletions) takes(shardsPerSecond int) time.Duration {
 		n += len(ids)
 	}
 	return time.Duration(n) * time.Second / time.Duration(shardsPerSecond)
-}
-
-// pause waits, or returns the error of ctx.
-func pause(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return ctx.Err()
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"kintsugi/internal/pace"
 	"kintsugi/meta"
 	"kintsugi/placement"
 	"kintsugi/storagenode/shardstore"
@@ -62,7 +63,7 @@ const retryInterval = time.Minute
 func (w *Sweep) Run(ctx context.Context) error {
 	wait := w.config.Interval
 	for {
-		if err := pause(ctx, wait); err != nil {
+		if err := pace.Pause(ctx, wait); err != nil {
 			return err
 		}
 		wait = w.config.Interval
@@ -119,7 +120,7 @@ func (w *Sweep) sweepPartition(ctx context.Context, t target, lister Lister, par
 			w.s.metrics.orphansRemoved.Add(float64(len(orphans)))
 			w.s.config.Logger.Info("orphan shards removed", slog.String("drive", t.health.id.String()), slog.Int("shards", len(orphans)))
 		}
-		if err := pause(ctx, time.Duration(len(list))*time.Second/time.Duration(w.config.ShardsPerSecond)); err != nil {
+		if err := pace.Pause(ctx, time.Duration(len(list))*time.Second/time.Duration(w.config.ShardsPerSecond)); err != nil {
 			return err
 		}
 		if len(list) < listBatch {

@@ -1,10 +1,14 @@
 package shardstore
 
-import "context"
+import (
+	"context"
+
+	"kintsugi/internal/pace"
+)
 
 // compact copies what is needed of a segment and then uses the segment again.
 func (s *Store) compact(ctx context.Context, seg *segment) error {
-	m := mover{store: s, seg: seg, pace: newPace(s.cfg.CompactBytesPerSecond)}
+	m := mover{store: s, seg: seg, pace: &pace.Pace{PerSecond: s.cfg.CompactBytesPerSecond}}
 	for _, e := range s.index.inSegment(seg.gen) {
 		if err := m.move(ctx, e); err != nil {
 			return err
@@ -25,14 +29,14 @@ func (s *Store) compact(ctx context.Context, seg *segment) error {
 type mover struct {
 	store *Store
 	seg   *segment
-	pace  *pace
+	pace  *pace.Pace
 	batch *batch
 }
 
 // move copies one record, unless it is not needed any more.
 func (m *mover) move(ctx context.Context, e entry) error {
 	s := m.store
-	if err := m.pace.wait(ctx, e.length()); err != nil {
+	if err := m.pace.Wait(ctx, e.length()); err != nil {
 		return err
 	}
 	if now := s.index.get(e.id()); now.gen != e.gen || now.off != e.off || now.state != e.state {

@@ -3,15 +3,16 @@ package shardstore
 import (
 	"context"
 
+	"kintsugi/internal/pace"
 	"kintsugi/placement"
 )
 
 // Scrub reads every shard from the medium, at most bytesPerSecond (0: as fast as
 // it can), and reports those that are damaged; Put writes them anew.
 func (s *Store) Scrub(ctx context.Context, bytesPerSecond int64, report func(placement.ShardID, error)) error {
-	pace := newPace(bytesPerSecond)
+	rate := &pace.Pace{PerSecond: bytesPerSecond}
 	for _, seg := range s.allSegments() {
-		err := s.scrubSegment(ctx, seg, pace, report)
+		err := s.scrubSegment(ctx, seg, rate, report)
 		seg.release()
 		if err != nil {
 			return err
@@ -20,7 +21,7 @@ func (s *Store) Scrub(ctx context.Context, bytesPerSecond int64, report func(pla
 	return nil
 }
 
-func (s *Store) scrubSegment(ctx context.Context, seg *segment, pace *pace, report func(placement.ShardID, error)) error {
+func (s *Store) scrubSegment(ctx context.Context, seg *segment, rate *pace.Pace, report func(placement.ShardID, error)) error {
 	for _, e := range s.index.inSegment(seg.gen) {
 		if e.state != stateLive && e.state != stateCorrupt {
 			continue
@@ -28,7 +29,7 @@ func (s *Store) scrubSegment(ctx context.Context, seg *segment, pace *pace, repo
 		if err := s.usable(ctx); err != nil {
 			return err
 		}
-		if err := pace.wait(ctx, e.length()); err != nil {
+		if err := rate.Wait(ctx, e.length()); err != nil {
 			return err
 		}
 		if e.state == stateLive {

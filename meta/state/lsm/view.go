@@ -3,7 +3,8 @@ package lsm
 import (
 	"context"
 	"math"
-	"time"
+
+	"kintsugi/internal/pace"
 )
 
 // View is the state at one moment. It must be released; any number of goroutines may read it.
@@ -56,6 +57,7 @@ func (v *View) cursors(cursors []cursor) []cursor {
 // Verify reads every block of the view's tables, at most bytesPerSecond (0: no limit). The first
 // damage is its error.
 func (v *View) Verify(ctx context.Context, bytesPerSecond int64) error {
+	rate := pace.Pace{PerSecond: bytesPerSecond}
 	buffer := buffers.Get().(*[]byte)
 	defer buffers.Put(buffer)
 	for _, t := range v.state.tables {
@@ -63,24 +65,12 @@ func (v *View) Verify(ctx context.Context, bytesPerSecond int64) error {
 			if _, err := t.read(i, buffer); err != nil {
 				return err
 			}
-			if err := pause(ctx, t.blocks[i].length, bytesPerSecond); err != nil {
+			if err := rate.Wait(ctx, int64(t.blocks[i].length)); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
-}
-
-func pause(ctx context.Context, n int, bytesPerSecond int64) error {
-	if bytesPerSecond <= 0 {
-		return ctx.Err()
-	}
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(time.Duration(int64(n) * int64(time.Second) / bytesPerSecond)):
-		return nil
-	}
 }
 
 // Release lets go of the tables that the view held.
