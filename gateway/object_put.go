@@ -50,7 +50,7 @@ func (r *request) checkPut() (err error) {
 
 // checkUpload reads the checksums that the client sends and checks the body's length.
 func (r *request) checkUpload() (err error) {
-	if r.put.expected, err = checksum.Parse(r.headers.get); err != nil {
+	if r.put.expected, err = checksum.Parse(r.headers.lookup); err != nil {
 		return err
 	}
 	if size := r.body.DecodedLength(); size > maxObjectBytes {
@@ -209,7 +209,7 @@ func (r *request) verifyBody(sum checksum.Sum) error {
 
 // checkDocument verifies the checksums of a body that is a document.
 func (r *request) checkDocument(data []byte) error {
-	expected, err := checksum.Parse(r.headers.get)
+	expected, err := checksum.Parse(r.headers.lookup)
 	if err != nil || !expected.Given() {
 		return err
 	}

@@ -20,7 +20,8 @@ const (
 	// maxQueryParameters is far more than any operation has.
 	maxQueryParameters = 64
 
-	contentLength = "content-length:"
+	contentLength    = "content-length:"
+	transferEncoding = "transfer-encoding:"
 )
 
 var errFraming = errors.New("message framing is ambiguous")
@@ -96,19 +97,37 @@ func (r *request) parse() error {
 }
 
 // checkFraming refuses what something in front of us may have read otherwise: both
-// Content-Length and Transfer-Encoding, of which fasthttp lets the latter win, lines
-// that end without CR, and continued lines.
+// Content-Length and Transfer-Encoding, of which fasthttp lets the latter win, any transfer coding but
+// chunked, which fasthttp may ignore, lines that end without CR, continued lines, and another HTTP than 1.
 func checkFraming(h *fasthttp.RequestHeader) error {
-	chunked := h.ContentLength() == -1
+	version := string(h.Protocol())
+	if version != "HTTP/1.1" && version != "HTTP/1.0" {
+		return errFraming
+	}
+	sized, coded := false, false
 	for line := range bytes.Lines(h.RawHeaders()) {
 		if !bytes.HasSuffix(line, []byte("\r\n")) || line[0] == ' ' || line[0] == '\t' {
 			return errFraming
 		}
-		if chunked && len(line) > len(contentLength) && bytes.EqualFold(line[:len(contentLength)], []byte(contentLength)) {
-			return errFraming
+		if hasName(line, contentLength) {
+			sized = true
+		}
+		if hasName(line, transferEncoding) {
+			coded = true
+			if !bytes.EqualFold(bytes.TrimSpace(line[len(transferEncoding):]), []byte("chunked")) {
+				return errFraming
+			}
 		}
 	}
+	if coded && (sized || version == "HTTP/1.0") {
+		return errFraming
+	}
 	return nil
+}
+
+// hasName tells whether a header line begins with name, which is in lower case and has its colon.
+func hasName(line []byte, name string) bool {
+	return len(line) > len(name) && line[0]|0x20 == name[0] && bytes.EqualFold(line[:len(name)], []byte(name))
 }
 
 // authenticate tells who sent the request.

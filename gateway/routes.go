@@ -196,7 +196,7 @@ func (r *request) checkParameters() error {
 }
 
 func unacceptable(parameter string) error {
-	return errInvalidArgument.withMessage("This operation does not accept the query parameter " + parameter + ".").
+	return errInvalidArgument.withMessage("This operation does not accept the query parameter "+parameter+".").
 		withField("ArgumentName", parameter)
 }
 

@@ -186,6 +186,9 @@ func (s *Server) Ready() bool {
 	return len(s.listeners) > 0 && !s.draining.Load()
 }
 
+// Busy tells whether requests are being served now.
+func (s *Server) Busy() bool { return s.inFlight.Load() > 0 }
+
 // Shutdown stops accepting, lets requests in flight finish, and cuts off those that do not within ctx. When it
 // returns none uses the stores any more, unless it says so.
 func (s *Server) Shutdown(ctx context.Context) error {

@@ -94,6 +94,7 @@ func TestSecurity16Framing(t *testing.T) {
 		{"CL sign", "Content-Length: +0\r\n", ""},
 		{"CL negative", "Content-Length: -1\r\n", ""},
 		{"TE gzip, chunked", "Transfer-Encoding: gzip, chunked\r\n", "0\r\n\r\n"},
+		{"TE identity", "Transfer-Encoding: identity\r\nContent-Length: 0\r\n", ""},
 		{"two TE", "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"},
 		{"space before colon", "Transfer-Encoding : chunked\r\n", "0\r\n\r\n"},
 		{"bare LF", "Content-Length: 0\nX: y\r\n", ""},
@@ -116,6 +117,22 @@ func TestSecurity16Framing(t *testing.T) {
 			s.head("/bucket/key").want(404, "")
 		})
 	}
+}
+
+func TestHTTPVersions(t *testing.T) {
+	s := withBucket(t)
+	header := s.signedHeader("PUT", "/bucket/key", unsigned)
+	for version, framing := range map[string]string{
+		"HTTP/2.0": "Content-Length: 0\r\n\r\n",
+		"HTTP/1.0": "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+	} {
+		w := s.dial()
+		w.write(strings.Replace(header, "HTTP/1.1", version, 1) + framing)
+		if got := w.answer("PUT"); got == nil || got.status != 400 || !got.last {
+			t.Errorf("%s: %+v", version, got)
+		}
+	}
+	s.head("/bucket/key").want(404, "")
 }
 
 func TestSecurity7Hosts(t *testing.T) {

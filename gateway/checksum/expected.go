@@ -20,32 +20,33 @@ type Expected struct {
 // unsupported are algorithms that S3 knows beside the five.
 var unsupported = [...]string{"md5", "sha512", "xxhash64", "xxhash3", "xxhash128"}
 
-// Parse reads a request's checksum headers. get returns the value of a header
-// by its name in lower case, "" if there is none.
-func Parse(get func(name string) string) (Expected, error) {
+// Parse reads a request's checksum headers. lookup returns the value of a header by its name in
+// lower case, and whether it is there: an empty checksum is a wrong one.
+func Parse(lookup func(name string) (string, bool)) (Expected, error) {
 	var e Expected
-	if value := get("content-md5"); value != "" {
+	if value, ok := lookup("content-md5"); ok {
 		sum, err := base64.StdEncoding.DecodeString(value)
 		if err != nil || len(sum) != md5.Size {
 			return e, fail(InvalidDigest, "The Content-MD5 you specified was invalid.")
 		}
 		e.md5 = sum
 	}
-	if err := e.parseHeaders(get); err != nil {
+	if err := e.parseHeaders(lookup); err != nil {
 		return e, err
 	}
-	if name := get("x-amz-trailer"); name != "" {
+	if name, _ := lookup("x-amz-trailer"); name != "" {
 		if err := e.parseTrailer(name); err != nil {
 			return e, err
 		}
 	}
-	return e, e.checkNamed(get("x-amz-sdk-checksum-algorithm"))
+	name, _ := lookup("x-amz-sdk-checksum-algorithm")
+	return e, e.checkNamed(name)
 }
 
-func (e *Expected) parseHeaders(get func(name string) string) error {
+func (e *Expected) parseHeaders(lookup func(name string) (string, bool)) error {
 	for a := meta.CRC32; int(a) < len(algorithms); a++ {
-		value := get(algorithms[a].header)
-		if value == "" {
+		value, ok := lookup(algorithms[a].header)
+		if !ok {
 			continue
 		}
 		if e.Algorithm != meta.NoChecksum {
@@ -58,7 +59,7 @@ func (e *Expected) parseHeaders(get func(name string) string) error {
 		e.Algorithm, e.value = a, sum
 	}
 	for _, name := range unsupported {
-		if get("x-amz-checksum-"+name) != "" {
+		if _, ok := lookup("x-amz-checksum-" + name); ok {
 			return fail(InvalidRequest, "The x-amz-checksum-"+name+" header is not supported.")
 		}
 	}
