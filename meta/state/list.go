@@ -149,25 +149,29 @@ func (l *lister) walk(kind byte, visit func(*stream) error) error {
 	s := l.stream(kind)
 	defer s.it.Close()
 	err := s.start()
-	for err == nil && s.ok {
-		prefix, folded := l.fold(s.name)
-		switch {
-		case folded && prefix == l.folded && l.met(prefix):
-			err = s.skip(prefix)
-			continue
-		case folded && prefix == l.folded:
-		case l.full():
-			return nil
-		case folded:
-			l.met(prefix)
-		default:
-			err = visit(s)
-		}
-		if err == nil {
-			err = s.next()
-		}
+	for done := false; err == nil && s.ok && !done; {
+		done, err = l.pass(s, visit)
 	}
 	return err
+}
+
+// pass deals with the current record and moves s on. It is done when the page has all it may have.
+func (l *lister) pass(s *stream, visit func(*stream) error) (done bool, err error) {
+	prefix, folded := l.fold(s.name)
+	switch {
+	case folded && prefix == l.folded && l.met(prefix):
+		return false, s.skip(prefix)
+	case folded && prefix == l.folded:
+	case l.full():
+		return true, nil
+	case folded:
+		l.met(prefix)
+	default:
+		if err := visit(s); err != nil {
+			return false, err
+		}
+	}
+	return false, s.next()
 }
 
 func (l *lister) object(s *stream) error {

@@ -22,29 +22,17 @@ func (l *lister) versions() error {
 	}
 	last := "" // the key whose newest version was met
 	met := false
-	for err == nil && (objects.ok || others.ok) {
+	visit := func(s *stream) error {
+		latest := !met || s.name != last
+		last, met = s.name, true
+		return l.version(s, latest, resume)
+	}
+	for done := false; err == nil && (objects.ok || others.ok) && !done; {
 		s := objects
 		if !objects.ok || others.ok && others.name < objects.name {
 			s = others
 		}
-		prefix, folded := l.fold(s.name)
-		switch {
-		case folded && prefix == l.folded && l.met(prefix):
-			err = s.skip(prefix)
-			continue
-		case folded && prefix == l.folded:
-		case l.full():
-			return nil
-		case folded:
-			l.met(prefix)
-		default:
-			latest := !met || s.name != last
-			last, met = s.name, true
-			err = l.version(s, latest, resume)
-		}
-		if err == nil {
-			err = s.next()
-		}
+		done, err = l.pass(s, visit)
 	}
 	return err
 }
