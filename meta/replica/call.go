@@ -21,15 +21,24 @@ func (s *Set) Propose(ctx context.Context, group int, cmd []byte) (any, error) {
 	return s.onLeader(ctx, group, func(ctx context.Context, h *host) (any, error) {
 		if s.full.Load() {
 			if err := h.machine.Admit(cmd); err != nil {
-				return nil, err
+				return nil, h.blame(err)
 			}
 		}
 		result, err := h.raft.Propose(ctx, uint32(group), cmd)
 		if isOfReplica(err) {
 			return nil, &retryable{err}
 		}
-		return result, err
+		return result, h.blame(err)
 	})
+}
+
+// blame marks an error as that of the replica if its state has failed: whatever it said then, another
+// replica may know better.
+func (h *host) blame(err error) error {
+	if err != nil && h.machine.Err() != nil {
+		return &retryable{err}
+	}
+	return err
 }
 
 // isOfReplica tells a failure of the replica that was asked from an error of the command itself, which
@@ -50,10 +59,7 @@ func (s *Set) Query(ctx context.Context, group int, q any, c meta.Consistency) (
 			}
 		}
 		result, err := h.machine.Query(uint32(group), q)
-		if errors.Is(err, meta.ErrCorrupt) || errors.Is(err, meta.ErrUnavailable) {
-			return nil, &retryable{err} // the replica fails and another leads
-		}
-		return result, err
+		return result, h.blame(err)
 	})
 }
 
@@ -75,7 +81,7 @@ func (s *Set) onLeader(ctx context.Context, group int, call func(context.Context
 	for pause := time.Millisecond; errors.As(err, &again); pause = min(2*pause, 50*time.Millisecond) {
 		select {
 		case <-ctx.Done():
-			return nil, fmt.Errorf("%w: group %d: %w", meta.ErrUnavailable, group, again.error)
+			return nil, fmt.Errorf("%w: group %d: %v", meta.ErrUnavailable, group, again.error) // its cause is no answer
 		case <-time.After(pause):
 		}
 		result, err = s.tryLeader(ctx, group, call)
