@@ -120,7 +120,7 @@ func (b *bay) trouble() error {
 var (
 	errGone       = errors.New("the directory is gone or another")
 	errForeign    = errors.New("the directory belongs to another cluster")
-	errNoIdentity = errors.New("both copies of its identity are damaged")
+	errNoIdentity = errors.New("both copies of its identity are damaged or gone")
 	errTwice      = errors.New("the drive is in use in another directory: this one is a copy")
 )
 

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -68,10 +69,13 @@ func Probe(dir string) (State, Identity, error) {
 	if id, err := readIdentity(dir, birthName); err == nil {
 		return Birth, id, nil
 	}
-	if !isEmpty(entries) {
-		return Missing, Identity{}, fmt.Errorf("drive %s: %w: name an empty directory", dir, ErrNotADrive)
+	switch {
+	case isEmpty(entries):
+		return Empty, Identity{}, nil
+	case slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == lockName }):
+		return Damaged, Identity{}, nil // it was a drive, and lost its identity
 	}
-	return Empty, Identity{}, nil
+	return Missing, Identity{}, fmt.Errorf("drive %s: %w: name an empty directory", dir, ErrNotADrive)
 }
 
 // isEmpty lets what a fresh filesystem or an interrupted birth leaves count as nothing.

@@ -71,6 +71,7 @@ func TestProbe(t *testing.T) {
 		{"one copy damaged", flip(identityName), Member, nil},
 		{"the other copy damaged", flip(copyName), Member, nil},
 		{"both damaged", flip(identityName, copyName), Damaged, nil},
+		{"both removed", func(t *testing.T, dir string) { write(lockName, "")(t, dir); write("data", "x")(t, dir) }, Damaged, nil},
 		{"from the future", future, Damaged, ErrFuture},
 		{"birth cut short", begin, Birth, nil},
 	}
