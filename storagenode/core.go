@@ -244,9 +244,12 @@ func (c *core) conclude(now time.Time, p uint32, r scanResult) []effect {
 		_, ok := excused[chunkOf(id)]
 		return ok
 	})
-	if len(lacking) > 0 || r.young || r.truncated || r.unseen {
+	if len(lacking) > 0 || r.truncated || r.unseen {
 		c.backOff(now, p)
 		return []effect{ask{lacking}}
+	}
+	if r.young {
+		return nil // it was put off when that was found; its writers are no reason to be more patient each time
 	}
 	c.tell(now, p)
 	return nil

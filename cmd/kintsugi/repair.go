@@ -24,6 +24,10 @@ type repair struct {
 	cleaned map[uint32]uint64 // partition -> epoch under which its homes were found complete
 }
 
+// settle is the age from which a chunk that lacks shards is repaired: all its writers are in this process, and what
+// they still write is not harmed by a repair that comes too early.
+const settle = 4 * time.Second
+
 // repairWorker is what runs for one drive.
 type repairWorker struct {
 	reconciler *storagenode.Reconciler
@@ -49,7 +53,8 @@ func (r *repair) start(b *bay) {
 	log := r.e.log.With("dir", b.dir)
 	reconciler, err := storagenode.New(storagenode.Config{
 		Drive: b.driveID(), Codes: r.codes, Metrics: r.metrics, Logger: log,
-		Hint: r.hint, Clean: r.clean,
+		Hint: r.hint, Clean: r.clean, Settle: settle,
+		Busy: func() bool { return r.e.opened.Load() && r.e.front.Busy() },
 	}, b.store, r.e.view)
 	if err != nil {
 		log.Error("the drive cannot be repaired", "error", err)
