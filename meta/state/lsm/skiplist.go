@@ -73,15 +73,17 @@ func (s *skiplist) insert(e entry) {
 	s.bytes.Add(int64(len(e.key) + len(e.value) + nodeOverhead))
 }
 
-// find returns the first node that does not sort before (key, sequence).
+// find returns the first node that does not sort before (key, sequence). It is the one that was compared: looked up
+// again it could be another, inserted meanwhile, of a smaller key or a sequence that the reader must not see.
 func (s *skiplist) find(key []byte, sequence uint64) *node {
 	x := s.head
+	var next *node
 	for level := int(s.height.Load()) - 1; level >= 0; level-- {
-		for next := x.next[level].Load(); next != nil && next.before(key, sequence); next = x.next[level].Load() {
+		for next = x.next[level].Load(); next != nil && next.before(key, sequence); next = x.next[level].Load() {
 			x = next
 		}
 	}
-	return x.next[0].Load()
+	return next
 }
 
 // get returns the newest version of key that is not newer than sequence.
