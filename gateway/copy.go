@@ -8,8 +8,8 @@ import (
 	"kintsugi/meta"
 )
 
-// sharedAttempts bounds how often a copy onto itself starts anew because the object changed meanwhile.
-const sharedAttempts = 3
+// selfAttempts bounds how often a copy onto itself starts anew because the object changed meanwhile.
+const selfAttempts = 8
 
 // copyRequest is what the header of a CopyObject says of the new object.
 type copyRequest struct {
@@ -30,10 +30,10 @@ func (r *request) copyObject() error {
 		return err
 	}
 	for attempt := 1; ; attempt++ {
-		source, put, shared, err := r.tryCopy(&c)
+		source, put, self, err := r.tryCopy(&c)
 		switch {
-		case shared && errors.Is(err, meta.ErrNoSuchKey): // its blobs went with the version that held them
-			if attempt < sharedAttempts {
+		case self && (errors.Is(err, meta.ErrNoSuchKey) || errors.Is(err, meta.ErrPrecondition)):
+			if attempt < selfAttempts {
 				continue
 			}
 			return errOperationAborted
@@ -74,9 +74,10 @@ func (r *request) directive(name, what string) (replace bool, err error) {
 	}
 }
 
-// tryCopy copies once. shared says that the new version takes over the blobs of the source, which
-// a copy of an object onto itself may: it moves no data.
-func (r *request) tryCopy(c *copyRequest) (source copySource, put meta.Put, shared bool, err error) {
+// tryCopy copies once. self says that it was a copy of the current version onto itself, which the metadata refuses
+// if a write came in between: who changes metadata must not bring an older body back. Such a copy takes over
+// the blobs of the source and moves no data, unless another checksum is asked for.
+func (r *request) tryCopy(c *copyRequest) (source copySource, put meta.Put, self bool, err error) {
 	ctx, cancel := r.context()
 	defer cancel()
 	if source, err = r.openSource(ctx); err != nil {
@@ -92,16 +93,18 @@ func (r *request) tryCopy(c *copyRequest) (source copySource, put meta.Put, shar
 	}
 	command := meta.PutObject{Bucket: r.bucket, Key: r.key, Condition: c.condition}
 	command.Version = meta.Version{Size: v.Size, Headers: c.apply(v.Headers), RequestID: r.id}
-	shared = same && !v.Inline && (c.algorithm == meta.NoChecksum || c.algorithm == v.Checksum.Algorithm)
-	if shared {
+	if same && !v.Inline && (c.algorithm == meta.NoChecksum || c.algorithm == v.Checksum.Algorithm) {
 		command.Shared = true
 		command.Version.ETag, command.Version.Checksum = v.ETag, v.Checksum
 		command.Version.Blobs, command.Version.Parts = v.Blobs, v.Parts
 		put, err = r.server.config.Meta.PutObject(ctx, command)
-		return source, put, true, err
+		return source, put, !errors.Is(err, meta.ErrPrecondition), err // that one is the client's own
+	}
+	if same && source.id == nil && c.condition == (meta.Condition{}) {
+		command.Condition.IfMatch, self = v.ETag, true
 	}
 	put, err = r.copyBytes(v, c, command)
-	return source, put, false, err
+	return source, put, self, err
 }
 
 // copyBytes stores the source's bytes anew and commits them. That may take longer than an operation on metadata.

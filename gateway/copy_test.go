@@ -2,7 +2,9 @@ package gateway
 
 import (
 	"net/http"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -108,6 +110,39 @@ func TestQuirk104ReplaceMetadata(t *testing.T) {
 		if got := s.cluster.shards(t); got != shards {
 			t.Errorf("a change of metadata made %d shards of %d", got, shards)
 		}
+	}
+}
+
+// TestQuirk104Race changes metadata while one client writes: none of its writes may be undone.
+func TestQuirk104Race(t *testing.T) {
+	s := withBucket(t)
+	for _, size := range []int{10, 20_000} {
+		s.put("/bucket/key", pattern(size))
+		done := make(chan struct{})
+		var copiers sync.WaitGroup
+		for range 4 {
+			copiers.Go(func() {
+				for {
+					select {
+					case <-done:
+						return
+					default:
+						r := s.request("PUT", "/bucket/key", "", "x-amz-copy-source", "/bucket/key", "x-amz-metadata-directive", "REPLACE")
+						s.sign(r, "")
+						if got := s.send(r); got.status != 200 && got.code() != "OperationAborted" {
+							t.Errorf("copy: %d %s", got.status, got.body)
+						}
+					}
+				}
+			})
+		}
+		for i := range 40 {
+			body := pattern(size) + strconv.Itoa(i)
+			s.put("/bucket/key", body)
+			s.get("/bucket/key").want(200, "").wantBody(body)
+		}
+		close(done)
+		copiers.Wait()
 	}
 }
 
