@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -168,6 +171,77 @@ func (p *process) stop() {
 	case <-time.After(40 * time.Second):
 		p.t.Fatal("the server did not stop")
 	}
+}
+
+// serverStatus is what the tests need of /status.
+type serverStatus struct {
+	Ready      bool
+	Moving     int `json:"partitionsMoving"`
+	Repair     struct{ PendingShards, PendingPartitions int }
+	Drives     []struct{ State string }
+	Redundancy map[string]int `json:"chunksByRedundancy"`
+	Replicas   struct{ Voters, Alive, Want int }
+}
+
+func (s serverStatus) isWhole() bool {
+	if !s.Ready || s.Moving > 0 || s.Repair.PendingShards > 0 || s.Repair.PendingPartitions > 0 || s.Replicas.Alive < s.Replicas.Want || s.Replicas.Voters != s.Replicas.Want {
+		return false
+	}
+	for _, d := range s.Drives {
+		if d.State != "open" {
+			return false
+		}
+	}
+	for live := range s.Redundancy {
+		if live != "whole" {
+			return false
+		}
+	}
+	return true
+}
+
+func (p *process) status() (serverStatus, string) {
+	var s serverStatus
+	text, err := fetch(p.admin + "/status")
+	if err == nil {
+		err = json.Unmarshal([]byte(text), &s)
+	}
+	if err != nil {
+		return serverStatus{}, err.Error()
+	}
+	return s, text
+}
+
+func fetch(url string) (string, error) {
+	client := http.Client{Timeout: 30 * time.Second}
+	resp, err := client.Get(url)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(resp.Body)
+	if resp.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("%s: %s", url, resp.Status)
+	}
+	return string(data), err
+}
+
+// metric sums the samples of a counter over its labels.
+func (p *process) metric(name string) float64 {
+	p.t.Helper()
+	text, err := fetch(p.admin + "/metrics")
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	sum := 0.0
+	for _, m := range regexp.MustCompile(`(?m)^`+name+`(?:\{[^}]*\})? (\S+)$`).FindAllStringSubmatch(text, -1) {
+		v, err := strconv.ParseFloat(m[1], 64)
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		sum += v
+	}
+	return sum
 }
 
 // client speaks S3 to the server with retries off: every error is seen.
