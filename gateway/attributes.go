@@ -74,15 +74,10 @@ func (r *request) parseAttributes() (a attributes, err error) {
 
 // attributePage reads which parts are wanted.
 func (r *request) attributePage() (limit, marker int, err error) {
-	limit = maxPage
-	if text := r.headers.get("x-amz-max-parts"); text != "" {
-		n, err := r.partMarker(text, "x-amz-max-parts")
-		if err != nil {
-			return 0, 0, err
-		}
-		limit = min(n, maxPage)
+	if limit, err = pageLimit(r.headers.get("x-amz-max-parts"), "x-amz-max-parts"); err != nil {
+		return 0, 0, err
 	}
-	marker, err = r.partMarker(r.headers.get("x-amz-part-number-marker"), "x-amz-part-number-marker")
+	marker, err = parseCount(r.headers.get("x-amz-part-number-marker"), "x-amz-part-number-marker", 0)
 	return limit, marker, err
 }
 

@@ -19,7 +19,7 @@ type listQuery struct {
 
 func (r *request) parseListQuery(limitName string) (l listQuery, err error) {
 	l.prefix, l.delimiter = r.query.get("prefix"), r.query.get("delimiter")
-	if l.limit, err = r.pageLimit(limitName); err != nil {
+	if l.limit, err = pageLimit(r.query.get(limitName), limitName); err != nil {
 		return l, err
 	}
 	switch encoding := r.query.get("encoding-type"); encoding {
@@ -34,17 +34,22 @@ func (r *request) parseListQuery(limitName string) (l listQuery, err error) {
 }
 
 // pageLimit reads the wanted number of entries; more than maxPage is the same as maxPage.
-func (r *request) pageLimit(name string) (int, error) {
-	text := r.query.get(name)
+func pageLimit(text, name string) (int, error) {
+	n, err := parseCount(text, name, maxPage)
+	return min(n, maxPage), err
+}
+
+// parseCount reads a number that is not negative, from the parameter or header of this name; without text it is unset.
+func parseCount(text, name string, unset int) (int, error) {
 	if text == "" {
-		return maxPage, nil
+		return unset, nil
 	}
 	n, err := strconv.ParseInt(text, 10, 32)
 	if err != nil || n < 0 {
 		return 0, errInvalidArgument.withMessage("Provided "+name+" not an integer or within integer range").
 			withField("ArgumentName", name).withField("ArgumentValue", text)
 	}
-	return int(min(n, maxPage)), nil
+	return int(n), nil
 }
 
 // name writes an element that names a key, prefix or delimiter.

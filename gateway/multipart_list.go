@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"strconv"
 
 	"kintsugi/gateway/checksum"
 	"kintsugi/meta"
@@ -14,7 +13,7 @@ func (r *request) listParts() error {
 	if err != nil {
 		return err
 	}
-	marker, err := r.partMarker(r.query.get("part-number-marker"), "part-number-marker")
+	marker, err := parseCount(r.query.get("part-number-marker"), "part-number-marker", 0)
 	if err != nil {
 		return err
 	}
@@ -61,19 +60,6 @@ func (r *request) partPage(ctx context.Context, marker, limit int) ([]meta.Part,
 		return nil, false, nil
 	}
 	return r.server.config.Meta.Parts(ctx, r.bucket, r.key, r.query.get("uploadId"), marker, limit)
-}
-
-// partMarker parses the number of the part after which a page begins.
-func (r *request) partMarker(text, name string) (int, error) {
-	if text == "" {
-		return 0, nil
-	}
-	marker, err := strconv.ParseInt(text, 10, 32)
-	if err != nil || marker < 0 {
-		return 0, errInvalidArgument.withMessage("Provided "+name+" not an integer or within integer range").
-			withField("ArgumentName", name).withField("ArgumentValue", text)
-	}
-	return int(marker), nil
 }
 
 // uploadElements writes what both listings tell of an upload.

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -57,31 +58,22 @@ func (c *Config) Validate() error {
 	case c.InlineLimit < 0 || c.MaxInFlight < 0 || c.MaxConnections < 0:
 		return errors.New("gateway: a limit is negative")
 	}
-	setDefault(&c.Region, "us-east-1")
-	setDefault(&c.InlineLimit, 16<<10)
-	setDefault(&c.MaxInFlight, 1024)
-	setDefault(&c.MaxConnections, 4096)
-	setDefault(&c.HeaderTimeout, 30*time.Second)
-	setDefault(&c.IdleTimeout, time.Minute)
-	setDefault(&c.TransferTimeout, 30*time.Second)
-	setDefault(&c.OperationTimeout, 30*time.Second)
+	c.Region = cmp.Or(c.Region, "us-east-1")
+	c.InlineLimit = cmp.Or(c.InlineLimit, 16<<10)
+	c.MaxInFlight = cmp.Or(c.MaxInFlight, 1024)
+	c.MaxConnections = cmp.Or(c.MaxConnections, 4096)
+	c.HeaderTimeout = cmp.Or(c.HeaderTimeout, 30*time.Second)
+	c.IdleTimeout = cmp.Or(c.IdleTimeout, time.Minute)
+	c.TransferTimeout = cmp.Or(c.TransferTimeout, 30*time.Second)
+	c.OperationTimeout = cmp.Or(c.OperationTimeout, 30*time.Second)
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	for i, domain := range c.Domains {
 		c.Domains[i] = strings.ToLower(domain)
 	}
 	return nil
-}
-
-func setDefault[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
 }
 
 // Server is the S3 front.
