@@ -49,10 +49,14 @@ func TestParseRange(t *testing.T) {
 func FuzzParseRange(f *testing.F) {
 	f.Add("bytes=0-4", int64(10))
 	f.Add("bytes=-1", int64(1))
+	f.Add("bytes=0-0", int64(1))
 	f.Add("bytes=9223372036854775807-9223372036854775807", int64(5))
 	f.Fuzz(func(t *testing.T, header string, size int64) {
 		if size < 0 {
 			return
+		}
+		if s, err := parseCopyRange(header, size); err == nil && (s.off < 0 || s.n <= 0 || s.off+s.n > size) {
+			t.Fatalf("copy range %q of %d is %v", header, size, s)
 		}
 		s, partial, err := parseRange(header, size)
 		if err != nil {

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"errors"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -136,6 +137,45 @@ func FuzzParseQuery(f *testing.F) {
 		}
 		if got, err := parseQuery(nil, again.String()); err != nil || !slices.Equal(got, q) {
 			t.Fatalf("%q is %q, then %q, %v", raw, q, got, err)
+		}
+	})
+}
+
+// FuzzOpaque gives any text to the parsers of what only the server itself writes: they take nothing else.
+func FuzzOpaque(f *testing.F) {
+	f.Add(formatToken("a/key"))
+	f.Add(formatVersion(7))
+	f.Add(nullVersion)
+	f.Fuzz(func(t *testing.T, text string) {
+		q, err := parseQuery(nil, "continuation-token="+url.QueryEscape(text))
+		if err != nil {
+			return
+		}
+		if after, err := parseToken(q); err == nil && formatToken(after) != text {
+			t.Errorf("token %q is taken for %q", text, after)
+		}
+		if id, err := parseVersion(text); err == nil && formatVersion(id) != text {
+			t.Errorf("version %q is taken for %d", text, id)
+		}
+	})
+}
+
+// FuzzTagging gives any text to the parser of x-amz-tagging: what it takes keeps S3's limits.
+func FuzzTagging(f *testing.F) {
+	f.Add("a=1&b=2")
+	f.Add("key=%20")
+	f.Fuzz(func(t *testing.T, text string) {
+		tags, err := parseTagging(text)
+		if err != nil {
+			return
+		}
+		values := url.Values{}
+		for key, value := range tags {
+			values.Set(key, value)
+		}
+		again, err := parseTagging(values.Encode())
+		if err != nil || !maps.Equal(again, tags) {
+			t.Errorf("%q came back as %q, %v", tags, again, err)
 		}
 	})
 }

@@ -1,7 +1,10 @@
 package state
 
 import (
+	"bufio"
 	"bytes"
+	"encoding/binary"
+	"io"
 	"testing"
 	"time"
 
@@ -83,6 +86,36 @@ func FuzzRecord(f *testing.F) {
 		_ = codec.Decode(data, new(request))
 		_ = codec.Decode(data, new(position))
 		_, _, _ = cutEscaped(data)
+	})
+}
+
+// FuzzSnapshot gives any bytes to the reader of snapshot streams: what it takes as complete is what a writer wrote.
+func FuzzSnapshot(f *testing.F) {
+	const group = 3
+	var stream bytes.Buffer
+	w := &frameWriter{w: bufio.NewWriter(&stream)}
+	w.write(binary.LittleEndian.AppendUint16([]byte(snapshotMagic), group))
+	w.add([]byte("key"), []byte("value"))
+	w.flush()
+	w.add([]byte("other"), nil)
+	if err := w.end(); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(stream.Bytes())
+	f.Fuzz(func(t *testing.T, data []byte) {
+		r, err := newFrameReader(bytes.NewReader(data), group)
+		if err != nil {
+			return
+		}
+		read := uint64(0)
+		for err == nil {
+			if _, _, err = r.next(); err == nil {
+				read++
+			}
+		}
+		if err == io.EOF && read != r.records {
+			t.Errorf("%d records were read of a stream of %d", read, r.records)
+		}
 	})
 }
 
