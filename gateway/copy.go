@@ -9,7 +9,7 @@ import (
 )
 
 // selfAttempts bounds how often a copy onto itself starts anew because the object changed meanwhile.
-const selfAttempts = 8
+const selfAttempts = 32
 
 // copyRequest is what the header of a CopyObject says of the new object.
 type copyRequest struct {

@@ -116,6 +116,9 @@ func runServer(ctx context.Context, cfg serverConfig, out, logOut io.Writer) err
 	stopAdmin := e.serveAdmin(ports.admin)
 	defer stopAdmin()
 	if err := e.open(ctx); err != nil {
+		if errors.Is(err, ctx.Err()) {
+			return nil // told to stop while it started
+		}
 		return err
 	}
 	banner(out, cfg, e, ports)
