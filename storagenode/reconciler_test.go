@@ -177,11 +177,36 @@ func TestDeletedStaysDeleted(t *testing.T) {
 			}
 			return nil
 		})
-		for _, i := range []int{1, 10} {
+		for _, i := range []int{1, 2, 3, 10} {
 			if n := cluster.drives[driveID(i)].Usage().Shards; n != 0 {
 				t.Errorf("drive %d has %d shards of what was deleted", i, n)
 			}
 		}
+	})
+}
+
+// What a drive kept of chunks that were deleted while it was away goes when it is back.
+func TestRemainsOfTheDeletedGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := newTestCluster(t, 4, 2, 2, 4)
+		cluster.start(0, 1, 2, 3)
+		cluster.write(20, 1000)
+		cluster.down(3)
+		for id := range cluster.chunks {
+			ids := []placement.ShardID{id.shard(0), id.shard(1), id.shard(2), id.shard(3)}
+			for _, i := range []int{0, 1, 2} {
+				if err := cluster.drives[driveID(i)].Delete(t.Context(), ids); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		cluster.back(3)
+		cluster.until(time.Minute, func() error {
+			if n := cluster.drives[driveID(3)].Usage().Shards; n > 0 {
+				return fmt.Errorf("%d shards are left", n)
+			}
+			return nil
+		})
 	})
 }
 

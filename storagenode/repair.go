@@ -45,6 +45,8 @@ func (r *repairer) repair(ctx context.Context, m *placement.Map, chunk chunkID) 
 	}
 	slot := slices.Index(v.homes, r.me)
 	switch {
+	case v.isDeleted() && r.dropRemains(ctx, v):
+		return deleted, nil
 	case slot < 0:
 		return present, nil
 	case has(v.holdings, r.me, slot):
@@ -228,6 +230,20 @@ func (r *repairer) dropCopies(ctx context.Context, m *placement.Map, v *survey, 
 			r.metrics.surplus(1)
 		}
 	}
+}
+
+// dropRemains removes what drives that were away have kept of a chunk that was deleted meanwhile: tombstones are made
+// for nothing else, and no id is used again. It tells whether it did; what it did not is left to the orphan sweep.
+func (r *repairer) dropRemains(ctx context.Context, v *survey) bool {
+	if v.unseen || v.corrupt || len(v.holdings) == 0 {
+		return false
+	}
+	for _, h := range v.holdings {
+		if peer := r.peer(h.drive); peer == nil || peer.Drop(ctx, []placement.ShardID{h.info.ID}) != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // dropSurplus removes those copies that still are copies when looked at once more.

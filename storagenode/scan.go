@@ -16,7 +16,7 @@ const (
 	maxFindings = 4096 // chunks with work that one scan reports
 )
 
-// finding is a chunk of which the drive lacks its shard.
+// finding is a chunk of which the drive lacks its shard, or holds one that is of no use.
 type finding struct {
 	chunk chunkID
 	spare int
@@ -90,7 +90,7 @@ func (s *scanner) merge(ctx context.Context, m *placement.Map, partition uint32,
 			return err
 		}
 		v := judge(homes, moving, s.me, holdings)
-		if (v.missing || len(v.lacking) > 0) && v.written > young[0] && v.written <= young[1] {
+		if (v.missing || v.remains || len(v.lacking) > 0) && v.written > young[0] && v.written <= young[1] {
 			result.young = true
 			continue
 		}
@@ -103,7 +103,7 @@ func (s *scanner) merge(ctx context.Context, m *placement.Map, partition uint32,
 
 // add takes a verdict in; false if there is no room for more.
 func (r *scanResult) add(chunk chunkID, v verdict) bool {
-	if v.missing {
+	if v.missing || v.remains {
 		r.missing = append(r.missing, finding{chunk, v.spare, v.bytes})
 	}
 	r.lacking = append(r.lacking, v.lacking...)
