@@ -69,7 +69,7 @@ func (s *Scrubber) Run(ctx context.Context) error {
 			s.cfg.Logger.Warn("a scrub ended early", slog.Any("error", err))
 		default:
 			s.cfg.Metrics.pass()
-			s.cfg.Logger.Info("scrub done", slog.Duration("took", time.Since(begun)))
+			s.cfg.Logger.Debug("scrub done", slog.Duration("took", time.Since(begun)))
 		}
 		if pace.Pause(ctx, max(s.cfg.Interval/100, s.cfg.Interval-time.Since(begun))) != nil {
 			return nil

@@ -2,6 +2,7 @@ package shardstore
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -75,7 +76,11 @@ func (s *Store) recover() error {
 			return err
 		}
 	}
-	s.log.Info("shard store recovered", slog.Int("segments", len(list)), slog.Int("scanned", crashed),
+	level := slog.LevelInfo
+	if len(list) == 0 {
+		level = slog.LevelDebug // a new drive
+	}
+	s.log.Log(context.Background(), level, "shard store recovered", slog.Int("segments", len(list)), slog.Int("scanned", crashed),
 		slog.Int("records", r.records), slog.Int("lost", lost), slog.Duration("took", time.Since(begin)))
 	return nil
 }
