@@ -53,7 +53,7 @@ func (r *repair) start(b *bay) {
 	log := r.e.log.With("dir", b.dir)
 	reconciler, err := storagenode.New(storagenode.Config{
 		Drive: b.driveID(), Codes: r.codes, Metrics: r.metrics, Logger: log,
-		Hint: r.hint, Clean: r.clean, Settle: settle,
+		Hint: r.hint, Clean: r.clean, Settle: settle, Retry: time.Second,
 		Busy: func() bool { return r.e.opened.Load() && r.e.front.Busy() },
 	}, b.store, r.e.view)
 	if err != nil {
