@@ -292,7 +292,7 @@ func (s *Set) mendMembers(ctx context.Context) {
 
 func (s *Set) membersOf(st raftgroup.Status) members {
 	m := members{
-		voters: st.Members.GetVoters(), learners: st.Members.GetLearners(), alive: hostIDs(s.alive()),
+		voters: st.Members.GetVoters(), learners: st.Members.GetLearners(), leader: st.Leader, alive: hostIDs(s.alive()),
 		caughtUp: map[uint64]bool{}, abandoned: map[uint64]bool{},
 	}
 	for _, id := range m.learners {

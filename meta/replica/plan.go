@@ -9,6 +9,7 @@ import (
 // members is what nextChange decides from.
 type members struct {
 	voters, learners []uint64
+	leader           uint64
 	alive            []uint64        // hosts that run
 	caughtUp         map[uint64]bool // learners that could vote at once
 	abandoned        map[uint64]bool // dead for so long that they are left out even without a successor
@@ -59,6 +60,14 @@ func nextChange(m members, want int) (changes []*raftpb.ConfChangeSingle, ok boo
 		if !isAlive(id) && (len(m.voters) > want || m.abandoned[id]) && canLose(len(m.voters), aliveVoters) {
 			add(raftpb.ConfChangeRemoveNode, id)
 			return changes, true
+		}
+	}
+	if aliveVoters > want { // one that was given up came back before its successor voted
+		for _, id := range slices.Backward(m.voters) {
+			if id != m.leader {
+				add(raftpb.ConfChangeRemoveNode, id)
+				return changes, true
+			}
 		}
 	}
 	return nil, false

@@ -40,6 +40,7 @@ func TestNextChange(t *testing.T) {
 		{"the dead may come back", members{voters: ids(1, 2, 3, 4, 5), alive: ids(1, 2, 3, 4)}, 5, ""},
 		{"unless they are abandoned", members{voters: ids(1, 2, 3, 4, 5), alive: ids(1, 2, 3, 4), abandoned: set(5)}, 5, "remove 5"},
 		{"one too many, dead", members{voters: ids(1, 2, 3, 4), alive: ids(1, 2, 3)}, 3, "remove 4"},
+		{"one too many, alive", members{voters: ids(1, 2, 3, 4), alive: ids(1, 2, 3, 4), leader: 4}, 3, "remove 3"},
 		{"no quorum, no change", members{voters: ids(1, 2, 3), alive: ids(1), abandoned: set(2, 3)}, 3, ""},
 	}
 	for _, c := range cases {
