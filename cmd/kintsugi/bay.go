@@ -8,8 +8,7 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"kintsugi/internal/directio"
 	"kintsugi/internal/drive"
 	"kintsugi/meta/replica"
 	"kintsugi/placement"
@@ -138,10 +137,9 @@ func (b *bay) close() error {
 // default on large ones, less where a few segments would fill it.
 func segmentSize(dir string) int64 {
 	const smallest, largest = 4 << 20, 256 << 20
-	var fs unix.Statfs_t
-	if err := unix.Statfs(dir, &fs); err != nil {
+	space, err := directio.SpaceAt(dir)
+	if err != nil {
 		return largest
 	}
-	size := int64(fs.Blocks) * fs.Bsize / 32
-	return min(max(size&^(1<<20-1), smallest), largest)
+	return min(max(space.Size/32&^(1<<20-1), smallest), largest)
 }

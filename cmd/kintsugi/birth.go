@@ -8,9 +8,8 @@ import (
 	"os"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"kintsugi/erasure"
+	"kintsugi/internal/directio"
 	"kintsugi/internal/drive"
 	"kintsugi/meta/replica"
 	"kintsugi/placement"
@@ -89,12 +88,13 @@ func prepare(b *bay, id drive.Identity) error {
 	if err := drive.Begin(b.dir, id); err != nil {
 		return err
 	}
-	var fs unix.Statfs_t
-	if err := unix.Statfs(b.dir, &fs); err != nil {
+	space, err := directio.SpaceAt(b.dir)
+	if err != nil {
 		return fmt.Errorf("drive %s: %w", b.dir, err)
 	}
-	if free := int64(fs.Bavail) * fs.Bsize; free < minFreeBytes {
-		return fmt.Errorf("drive %s: %d MiB are free, %d are needed: make room or name another directory", b.dir, free>>20, minFreeBytes>>20)
+	if space.Free < minFreeBytes {
+		return fmt.Errorf("drive %s: %d MiB are free, %d are needed: make room or name another directory",
+			b.dir, space.Free>>20, minFreeBytes>>20)
 	}
 	b.id = id
 	return nil

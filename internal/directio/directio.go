@@ -1,6 +1,6 @@
-// Package directio holds the few Linux calls that the segment files of the
-// shard store and of the Raft log share: aligned memory, O_DIRECT with a
-// fallback, fallocate, hole punching and fdatasync. It must not know any format.
+// Package directio holds the few Linux calls that those who keep files on a drive
+// share: aligned memory, O_DIRECT with a fallback, fallocate, hole punching, fdatasync
+// and what room there is. It must not know any format.
 package directio
 
 import (
@@ -35,14 +35,20 @@ func Buffer(n int) []byte {
 // OpenFile opens name for writing past the page cache. Filesystems that refuse
 // O_DIRECT (some tmpfs) get a plain descriptor; direct tells which it is.
 func OpenFile(name string, flag int, perm os.FileMode) (f *os.File, direct bool, err error) {
-	f, err = os.OpenFile(name, flag|unix.O_DIRECT, perm)
-	if err == nil {
-		return f, true, nil
+	return openDirect(flag, func(flag int) (*os.File, error) { return os.OpenFile(name, flag, perm) })
+}
+
+// OpenIn is OpenFile for a name in root: it stays in that directory even when
+// another one has taken the path's place.
+func OpenIn(root *os.Root, name string, flag int, perm os.FileMode) (f *os.File, direct bool, err error) {
+	return openDirect(flag, func(flag int) (*os.File, error) { return root.OpenFile(name, flag, perm) })
+}
+
+func openDirect(flag int, open func(flag int) (*os.File, error)) (f *os.File, direct bool, err error) {
+	if f, err = open(flag | unix.O_DIRECT); !errors.Is(err, unix.EINVAL) {
+		return f, err == nil, err
 	}
-	if !errors.Is(err, unix.EINVAL) {
-		return nil, false, err
-	}
-	f, err = os.OpenFile(name, flag, perm)
+	f, err = open(flag)
 	return f, false, err
 }
 
@@ -88,16 +94,22 @@ func retry(call func() error) error {
 	}
 }
 
-// OpenIn is OpenFile for a name in root: it stays in that directory even when
-// another one has taken the path's place.
-func OpenIn(root *os.Root, name string, flag int, perm os.FileMode) (f *os.File, direct bool, err error) {
-	f, err = root.OpenFile(name, flag|unix.O_DIRECT, perm)
-	if err == nil {
-		return f, true, nil
-	}
-	if !errors.Is(err, unix.EINVAL) {
-		return nil, false, err
-	}
-	f, err = root.OpenFile(name, flag, perm)
-	return f, false, err
+// Space is how much room a filesystem has, in bytes.
+type Space struct {
+	Free int64 // for users other than root
+	Size int64
+}
+
+// SpaceAt returns the space of the filesystem that path is on.
+func SpaceAt(path string) (Space, error) {
+	var st unix.Statfs_t
+	err := retry(func() error { return unix.Statfs(path, &st) })
+	return Space{Free: int64(st.Bavail) * st.Bsize, Size: int64(st.Blocks) * st.Bsize}, err
+}
+
+// SpaceOf is SpaceAt for an open file or directory, wherever its name is now.
+func SpaceOf(f *os.File) (Space, error) {
+	var st unix.Statfs_t
+	err := retry(func() error { return unix.Fstatfs(int(f.Fd()), &st) })
+	return Space{Free: int64(st.Bavail) * st.Bsize, Size: int64(st.Blocks) * st.Bsize}, err
 }

@@ -3,7 +3,7 @@ package replica
 import (
 	"context"
 
-	"golang.org/x/sys/unix"
+	"kintsugi/internal/directio"
 )
 
 // reserveBytes is the free space below which a drive takes no more metadata that adds data.
@@ -11,9 +11,8 @@ const reserveBytes = 64 << 20
 
 // hasRoom tells whether the drive of h has space to write its state. A drive that does not answer has none.
 func (h *host) hasRoom() bool {
-	var fs unix.Statfs_t
-	err := unix.Statfs(h.drive.Dir, &fs)
-	return err == nil && int64(fs.Bavail)*fs.Bsize >= reserveBytes
+	space, err := directio.SpaceAt(h.drive.Dir)
+	return err == nil && space.Free >= reserveBytes
 }
 
 // watchSpace has groups led by hosts with room, and lets commands that add data be refused

@@ -6,8 +6,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"kintsugi/internal/directio"
 	"kintsugi/meta"
 	"kintsugi/meta/state/lsm"
 )
@@ -44,11 +43,11 @@ func (m *Machine) Admit(cmd []byte) error {
 	default:
 		return nil
 	}
-	var fs unix.Statfs_t
-	if err := unix.Statfs(m.dir, &fs); err != nil {
+	space, err := directio.SpaceAt(m.dir)
+	if err != nil {
 		return m.fail(fmt.Errorf("%w: %w", ErrVanished, err))
 	}
-	if int64(fs.Bavail)*fs.Bsize < m.config.ReserveBytes {
+	if space.Free < m.config.ReserveBytes {
 		return meta.ErrFull
 	}
 	return nil

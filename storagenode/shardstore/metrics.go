@@ -4,7 +4,8 @@ import (
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/sys/unix"
+
+	"kintsugi/internal/directio"
 )
 
 // stats counts what the store does, for metrics.
@@ -32,12 +33,12 @@ func (t *stats) read(n int) {
 
 // space fills in what the filesystem says.
 func (s *Store) space(u *Usage) {
-	var st unix.Statfs_t
-	if unix.Fstatfs(int(s.dirFile.Fd()), &st) != nil {
+	space, err := directio.SpaceOf(s.dirFile)
+	if err != nil {
 		return
 	}
-	u.CapacityBytes = st.Blocks * uint64(st.Bsize)
-	u.FreeBytes = uint64(max(int64(st.Bavail)*st.Bsize-s.cfg.MinFreeBytes, 0))
+	u.CapacityBytes = uint64(space.Size)
+	u.FreeBytes = uint64(max(space.Free-s.cfg.MinFreeBytes, 0))
 }
 
 // collector shows a store to Prometheus.

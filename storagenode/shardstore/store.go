@@ -10,8 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"kintsugi/internal/directio"
 	"kintsugi/placement"
 )
@@ -112,11 +110,11 @@ func (s *Store) start() error {
 	if s.dirFile, err = s.root.Open("."); err != nil {
 		return err
 	}
-	var st unix.Statfs_t
-	if err := unix.Fstatfs(int(s.dirFile.Fd()), &st); err != nil {
+	space, err := directio.SpaceOf(s.dirFile)
+	if err != nil {
 		return err
 	}
-	s.cfg.MinFreeBytes = s.cfg.minFree(int64(st.Blocks) * st.Bsize)
+	s.cfg.MinFreeBytes = s.cfg.minFree(space.Size)
 	if err := s.recover(); err != nil {
 		return err
 	}
@@ -277,11 +275,8 @@ func (s *Store) checkPresent() error {
 
 // freeBytes is what the filesystem has left.
 func (s *Store) freeBytes() (int64, error) {
-	var st unix.Statfs_t
-	if err := unix.Fstatfs(int(s.dirFile.Fd()), &st); err != nil {
-		return 0, err
-	}
-	return int64(st.Bavail) * st.Bsize, nil
+	space, err := directio.SpaceOf(s.dirFile)
+	return space.Free, err
 }
 
 // wrap adds the drive and the shard to an error.

@@ -7,6 +7,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"kintsugi/internal/directio"
 )
 
 // ballastName is a file without content that takes space: when the drive is full it is removed, so that
@@ -23,12 +25,8 @@ func (db *DB) makeBallast() error {
 	if info, err := os.Stat(path); err == nil && info.Size() >= size {
 		return nil
 	}
-	var free unix.Statfs_t
-	if err := unix.Statfs(db.dir, &free); err != nil {
+	if space, err := directio.SpaceAt(db.dir); err != nil || space.Free < 4*size {
 		return err
-	}
-	if int64(free.Bavail)*free.Bsize < 4*size {
-		return nil
 	}
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
