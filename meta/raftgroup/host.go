@@ -90,10 +90,7 @@ func (h *Host) start(doubtful bool) error {
 func (h *Host) supervise() {
 	var loop, commit sync.WaitGroup
 	loop.Go(func() { h.guarded(h.run) })
-	commit.Go(func() {
-		debug.SetPanicOnFault(true) // a state that is mapped into memory may lose its file
-		h.guarded(h.committer.run)
-	})
+	commit.Go(func() { h.guarded(h.committer.run) })
 	loop.Wait()
 	h.stop() // it ended by itself only after a failure
 	h.cfg.Transport.Unregister(h.cfg.ID)

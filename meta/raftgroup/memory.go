@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -130,7 +129,6 @@ func newPipe(ctx context.Context, pinned Snapshot) *pipe {
 	p := &pipe{PipeReader: r, at: pinned.Position()}
 	p.stop = context.AfterFunc(ctx, func() { r.CloseWithError(context.Cause(ctx)) })
 	p.done.Go(func() {
-		debug.SetPanicOnFault(true) // the state may be mapped from a file that vanishes
 		err := guard(func() error { _, err := pinned.WriteTo(w); return err })
 		if cerr := pinned.Close(); err == nil {
 			err = cerr
