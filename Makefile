@@ -25,7 +25,7 @@ test-clients: ## aws, rclone, s3cmd, boto3 and SDKs against a real server; FULL=
 	$(GO) test -v -count=1 -timeout 60m -run '^TestClients$$' ./cmd/kintsugi
 
 test-crash: ## kill -9 under load, drives removed and damaged; FULL=1: 50 kills, all pairs of drives
-	$(GO) test -v -count=1 -timeout 60m -run '^Test(KillNine|AnyTwo|RestartWithout|FlippedBytes|OneOfTwo|ADriveComesBack)' ./cmd/kintsugi
+	$(GO) test -v -count=1 -timeout 60m -run '^Test(KillNine|AnyTwo|RestartWithout|FlippedBytes|OneOfTwo|ADriveComesBack|Emptied|Swapped|MoreThanM)' ./cmd/kintsugi
 
 check: fmt-check vet staticcheck imports ## gofmt, vet, staticcheck and who may import whom
 
