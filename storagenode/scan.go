@@ -16,7 +16,7 @@ const (
 	maxFindings = 4096 // chunks with work that one scan reports
 )
 
-// finding is a chunk of which the drive lacks its shard, or holds one that is of no use.
+// finding is a chunk of which the drive lacks its shard, or has one that may be of no use.
 type finding struct {
 	chunk chunkID
 	spare int

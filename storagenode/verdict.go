@@ -75,7 +75,7 @@ func distinct(holdings []holding, c code) int {
 // verdict is what one chunk's holdings mean to one drive.
 type verdict struct {
 	missing bool                // the drive is home to one of its shards and does not have it
-	remains bool                // the drive holds what nobody can read: perhaps of a chunk that was deleted
+	remains bool                // the drive holds what other homes lack: perhaps of a chunk that was deleted
 	spare   int                 // different shards beyond those needed to read it; negative: too few
 	bytes   int64               // size of a shard
 	lacking []placement.ShardID // shards that their homes, any homes, have not got though they could
@@ -89,7 +89,6 @@ func judge(homes []placement.DriveID, moving bool, me placement.DriveID, holding
 	c, holdings := agreed(holdings)
 	live := distinct(holdings, c)
 	v := verdict{spare: live - int(c.k)}
-	v.remains = v.spare < 0 && slices.ContainsFunc(holdings, func(h holding) bool { return h.drive == me })
 	for _, h := range holdings {
 		v.bytes, v.written = h.info.Size, max(v.written, h.info.Written)
 	}
@@ -104,6 +103,7 @@ func judge(homes []placement.DriveID, moving bool, me placement.DriveID, holding
 			v.lacking = append(v.lacking, chunkOf(holdings[0].info.ID).shard(i))
 		}
 	}
+	v.remains = !whole && slices.ContainsFunc(holdings, func(h holding) bool { return h.drive == me })
 	if moving || !whole {
 		return v
 	}
