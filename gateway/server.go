@@ -97,6 +97,7 @@ type Server struct {
 
 	mu        sync.Mutex // guards listeners, and that none is added once draining
 	listeners []*listener
+	serving   sync.WaitGroup // calls of Serve
 }
 
 // New returns a Server.
@@ -163,7 +164,9 @@ func (s *Server) Serve(l net.Listener) error {
 		return wrapped.Close()
 	}
 	s.listeners = append(s.listeners, wrapped)
+	s.serving.Add(1)
 	s.mu.Unlock()
+	defer s.serving.Done()
 	err := s.http.Serve(wrapped)
 	if errors.Is(err, io.EOF) || s.draining.Load() {
 		return nil
@@ -185,6 +188,7 @@ func (s *Server) Busy() bool { return s.inFlight.Load() > 0 }
 // returns none uses the stores any more, unless it says so.
 func (s *Server) Shutdown(ctx context.Context) error {
 	err := s.closeListeners()
+	s.serving.Wait() // else the library finds itself accepting and looks again after 100 ms
 	err = errors.Join(err, s.http.ShutdownWithContext(ctx))
 	s.mu.Lock()
 	for _, l := range s.listeners {

@@ -128,6 +128,12 @@ func newTestServer(t testing.TB, options ...func(*Config)) *testServer {
 	}}
 	t.Cleanup(func() {
 		transport.CloseIdleConnections()
+		for range 50 { // a connection that Shutdown sees costs 100 ms
+			if server.http.GetOpenConnectionsCount() <= 0 {
+				break
+			}
+			time.Sleep(time.Millisecond)
+		}
 		ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
 		defer cancel()
 		_ = server.Shutdown(ctx) // cuts off what a test left open
