@@ -100,12 +100,12 @@ type partition struct {
 	want     level // of the next scan
 	queued   bool  // in core.ready
 	scanning bool
-	failed   bool                 // a task of this round did
-	stuck    bool                 // a task ended in unrecoverable
-	tasks    int                  // queued or under way
-	rounds   int                  // of tasks since a scan found nothing to do
-	tries    uint                 // back-offs since the last progress
-	excused  map[chunkID]struct{} // chunks for which nothing can be done now
+	failed   bool                // a task of this round did
+	stuck    bool                // a task ended in unrecoverable
+	tasks    int                 // queued or under way
+	rounds   int                 // of tasks since a scan found nothing to do
+	tries    uint                // back-offs since the last progress
+	excused  map[chunkID]outcome // chunks for which this drive can do nothing now
 }
 
 // timing of the core.
@@ -241,8 +241,8 @@ func (c *core) conclude(now time.Time, p uint32, r scanResult) []effect {
 		return nil
 	}
 	lacking := slices.DeleteFunc(r.lacking, func(id placement.ShardID) bool {
-		_, ok := excused[chunkOf(id)]
-		return ok
+		out, ok := excused[chunkOf(id)]
+		return ok && out != present // that this drive has its own says nothing of the others
 	})
 	if len(lacking) > 0 || r.truncated || r.unseen {
 		c.backOff(now, p)
@@ -264,9 +264,9 @@ func (c *core) repaired(now time.Time, ev repaired) {
 		st.tries = 0
 	case present, deleted, unrecoverable:
 		if st.excused == nil {
-			st.excused = map[chunkID]struct{}{}
+			st.excused = map[chunkID]outcome{}
 		}
-		st.excused[ev.task.chunk] = struct{}{}
+		st.excused[ev.task.chunk] = ev.outcome
 		st.stuck = st.stuck || ev.outcome == unrecoverable
 	case failed:
 		st.failed = true

@@ -177,6 +177,15 @@ func TestCoreWaitsForOthers(t *testing.T) {
 	c.step(scanned{}, "report 2 [0]")
 }
 
+// That a drive has its own shard does not make a partition clean in which others lack theirs.
+func TestCorePresentExcusesNobodyElse(t *testing.T) {
+	c := newCoreTest(t, 9, oneMoving(t))
+	r := scanResult{missing: []finding{{chunk: chunkNumber(3)}}, lacking: []placement.ShardID{chunkNumber(3).shard(1)}}
+	c.step(scanned{result: r}, "repair 3")
+	c.step(done(3, present), "scan 0 deep=true")
+	c.step(scanned{result: r}, "ask 1")
+}
+
 func TestCoreReportsAgainUnderTheNextEpoch(t *testing.T) {
 	c := newCoreTest(t, 9, oneMoving(t))
 	c.step(scanned{}, "report 2 [0]")
