@@ -159,7 +159,7 @@ func (s *Server) refuse(ctx *fasthttp.RequestCtx, err error) {
 		err = errRequestHeaderTooLarge
 	case errors.As(err, &network) && network.Timeout():
 		err = errRequestTimeout
-	case errors.Is(err, io.ErrUnexpectedEOF) && ctx.Request.Header.ContentLength() > 0: // the header is whole
+	case err == io.ErrUnexpectedEOF: // as it is, of a body that fasthttp reads ahead; wrapped, of the header
 		err = errIncompleteBody
 	default:
 		err = errBadRequest
