@@ -117,7 +117,7 @@ func (e *embedded) bear(ctx context.Context, code erasure.Params) error {
 	if err != nil {
 		return err
 	}
-	if e.replicas, err = replica.Birth(e.replicaConfig(first.Groups, wantReplicas(m)), drives); err != nil {
+	if e.replicas, err = replica.Birth(e.replicaConfig(first.Groups, e.wantReplicas(m)), drives); err != nil {
 		return err
 	}
 	e.startMeta()
@@ -153,5 +153,10 @@ func (e *embedded) makeCredentials() error {
 	return nil
 }
 
-// wantReplicas is the number of voters that survive what the data survives.
-func wantReplicas(m *placement.Map) int { return min(2*m.M+1, 5) }
+// wantReplicas is the number of voters that survive what the data survives, unless the operator chose it.
+func (e *embedded) wantReplicas(m *placement.Map) int {
+	if e.cfg.replicas > 0 {
+		return e.cfg.replicas
+	}
+	return 2*m.M + 1
+}

@@ -157,7 +157,7 @@ func (e *embedded) loadMap(ctx context.Context, cluster drive.ID) error {
 		}
 		if err == nil {
 			e.view.setMap(m)
-			e.replicas.SetWant(wantReplicas(m))
+			e.replicas.SetWant(e.wantReplicas(m))
 			return nil
 		}
 		if ctx.Err() != nil {

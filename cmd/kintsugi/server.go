@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"kintsugi/erasure"
+	"kintsugi/meta/replica"
 )
 
 // serverConfig is what the flags and the environment of server say.
@@ -26,6 +27,7 @@ type serverConfig struct {
 	code      erasure.Params // zero: by the number of drives
 	region    string
 	domains   []string      // for virtual-host style requests
+	replicas  int           // of the metadata; 0: by the code
 	outAfter  time.Duration // when a lost drive is given up
 	grace     time.Duration // how long a graceful stop waits for requests
 	logLevel  slog.Level
@@ -71,6 +73,7 @@ Credentials are made at the first start and kept in the drives (kintsugi.credent
 	flags.StringVar(&cfg.adminAddr, "admin-addr", "127.0.0.1:9001", "address of health and metrics")
 	flags.StringVar(&cfg.rpcAddr, "rpc-addr", "127.0.0.1:9002", "address for other nodes")
 	flags.StringVar(&code, "ec", "", "data+parity shards of a chunk, such as 4+2; default: by the number of drives")
+	flags.IntVar(&cfg.replicas, "meta-replicas", 0, "replicas of the metadata; default: as many as survive what the data survives")
 	flags.StringVar(&cfg.region, "region", "us-east-1", "region that requests are signed for")
 	flags.StringSliceVar(&cfg.domains, "domain", nil, "domain for virtual-host style requests (bucket.DOMAIN); may be repeated")
 	flags.DurationVar(&cfg.outAfter, "out-after", 5*time.Minute, "give a lost drive up after this time and rebuild its shards on the others")
@@ -149,7 +152,11 @@ func banner(out io.Writer, cfg serverConfig, e *embedded, ports listeners) {
 			open++
 		}
 	}
-	fmt.Fprintf(out, "Kintsugi %s: %d of %d drives, code %d+%d: any %d of them may die\n", version, open, len(m.Drives), m.K, m.M, m.M)
+	survives := replica.Tolerates(min(e.wantReplicas(m), len(m.Drives)))
+	fmt.Fprintf(out, "Kintsugi %s: %d of %d drives, code %d+%d: any %d of them may die\n", version, open, len(m.Drives), m.K, m.M, min(m.M, survives))
+	if survives < m.M {
+		fmt.Fprintf(out, "NOTE: data survives the loss of %d drives, metadata of %d at once: --meta-replicas %d makes them equal\n", m.M, survives, 2*m.M+1)
+	}
 	if m.M == 0 {
 		fmt.Fprintln(out, "WARNING: there is no redundancy: a lost drive loses its objects. Name more directories, such as ./data/d{1...6}")
 	}

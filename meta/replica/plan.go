@@ -83,3 +83,12 @@ func mayForce(voters, alive int) bool {
 	quorum := voters/2 + 1
 	return alive > 0 && alive < quorum && alive >= voters-quorum+1
 }
+
+// Tolerates returns how many of so many replicas may die at once, whichever they are.
+func Tolerates(replicas int) int {
+	dead := 0
+	for alive := replicas - 1; alive > replicas/2 || mayForce(replicas, alive); alive-- {
+		dead++
+	}
+	return dead
+}

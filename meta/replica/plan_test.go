@@ -79,6 +79,14 @@ func TestMayForceOnlyWhereSurvivorsHoldEverything(t *testing.T) {
 	}
 }
 
+func TestTolerates(t *testing.T) {
+	for replicas, want := range []int{0, 0, 1, 1, 2, 2, 3, 3, 4, 4} {
+		if got := Tolerates(replicas); got != want {
+			t.Errorf("Tolerates(%d) = %d, want %d", replicas, got, want)
+		}
+	}
+}
+
 func TestNewestLineage(t *testing.T) {
 	cases := []struct {
 		name     string

@@ -21,7 +21,7 @@ import (
 // Config of a Set.
 type Config struct {
 	Groups int
-	// Want is how many voters every group is to have, given as many drives: 2m+1, at most 5. With 0
+	// Want is how many voters every group is to have, given as many drives: 2m+1. With 0
 	// members stay as they are until SetWant.
 	Want int
 	// AbandonAfter is how long a dead voter without a successor stays a member. Default 10 s.
