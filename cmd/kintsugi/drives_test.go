@@ -310,3 +310,35 @@ func TestOneDrive(t *testing.T) {
 	w.client = p.client()
 	w.checkAll()
 }
+
+// A server that is started with two directories more grows by them: they get their share under load, and one of
+// them that goes for good is given up, its shards rebuilt on the others.
+func TestServerGrowsAndGivesUp(t *testing.T) {
+	p := startProcess(t, tempDrives(t, 6), "--out-after", "2s")
+	w := newWorkload(t, p.client(), 24)
+	p.stop()
+	p.dirs = append(p.dirs, tempDrives(t, 2)...)
+	for _, dir := range p.dirs[6:] {
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.start()
+	w.client = p.client()
+	w.start(2)
+	poll(t, 2*time.Minute, "the new drives hold shards, and all chunks are whole", func() bool {
+		s, _ := p.status()
+		return s.isWhole() && s.Drives[6].Used > 0 && s.Drives[7].Used > 0
+	})
+	removeDrive(t, p.dirs[7])
+	poll(t, 2*time.Minute, "all chunks are whole without the lost drive", func() bool {
+		s, _ := p.status()
+		if len(s.Drives) < 8 || s.Drives[7].State != "lost" {
+			return false
+		}
+		s.Drives = s.Drives[:7]
+		return s.isWhole()
+	})
+	w.end()
+	w.checkAll()
+}

@@ -175,10 +175,13 @@ func (p *process) stop() {
 
 // serverStatus is what the tests need of /status.
 type serverStatus struct {
-	Ready      bool
-	Moving     int `json:"partitionsMoving"`
-	Repair     struct{ PendingShards, PendingPartitions int }
-	Drives     []struct{ State string }
+	Ready  bool
+	Moving int `json:"partitionsMoving"`
+	Repair struct{ PendingShards, PendingPartitions int }
+	Drives []struct {
+		State string
+		Used  uint64 `json:"usedBytes"`
+	}
 	Redundancy map[string]int `json:"chunksByRedundancy"`
 	Replicas   struct{ Voters, Alive, Want int }
 }
