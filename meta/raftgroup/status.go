@@ -65,7 +65,10 @@ func (h *Host) Status(ctx context.Context, group uint32) (Status, error) {
 		s = g.status()
 		return nil
 	})
-	return s, err
+	if err != nil {
+		return Status{}, err // the loop may still write s
+	}
+	return s, nil
 }
 
 func (g *group) status() Status {
