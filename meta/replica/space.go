@@ -4,15 +4,13 @@ import (
 	"context"
 
 	"kintsugi/internal/directio"
+	"kintsugi/meta/state"
 )
-
-// reserveBytes is the free space below which a drive takes no more metadata that adds data.
-const reserveBytes = 64 << 20
 
 // hasRoom tells whether the drive of h has space to write its state. A drive that does not answer has none.
 func (h *host) hasRoom() bool {
 	space, err := directio.SpaceAt(h.drive.Dir)
-	return err == nil && space.Free >= reserveBytes
+	return err == nil && space.Free >= state.DefaultReserveBytes
 }
 
 // watchSpace has groups led by hosts with room, and lets commands that add data be refused

@@ -38,8 +38,9 @@ type Config struct {
 }
 
 const (
-	defaultReserve = 64 << 20
-	watchInterval  = 500 * time.Millisecond
+	// DefaultReserveBytes is the free space of a drive below which it takes no more commands that add data.
+	DefaultReserveBytes = 64 << 20
+	watchInterval       = 500 * time.Millisecond
 )
 
 // Machine is the state of all groups of one drive.
@@ -71,7 +72,7 @@ var _ raftgroup.Machine = (*Machine)(nil)
 func Open(dir string, config Config) (*Machine, error) {
 	config.Logger = cmp.Or(config.Logger, slog.New(slog.DiscardHandler))
 	if config.ReserveBytes <= 0 {
-		config.ReserveBytes = defaultReserve
+		config.ReserveBytes = DefaultReserveBytes
 	}
 	db, err := lsm.Open(dir, lsm.Options{
 		MemtableSize: config.MemtableSize, BallastBytes: config.BallastBytes, Logger: config.Logger,
