@@ -83,7 +83,7 @@ func (e *embedded) answerStatus(w http.ResponseWriter, r *http.Request) {
 		Repair     repairStatus      `json:"repair"`
 		Redundancy map[string]uint64 `json:"chunksByRedundancy"`
 	}{Ready: e.isReady(), Epoch: m.Epoch, Code: [2]int{m.K, m.M}, Moving: len(m.Open())}
-	status.Drives = e.driveStatuses()
+	status.Drives = e.shelf.statuses()
 	status.Replicas, status.Repair = e.replicas.Count(), e.repair.status()
 	var err error
 	if status.Redundancy, err = e.repair.redundancy(r.Context()); err != nil {
@@ -94,19 +94,4 @@ func (e *embedded) answerStatus(w http.ResponseWriter, r *http.Request) {
 	if err := json.NewEncoder(w).Encode(status); err != nil {
 		e.log.Debug("status was not taken", "error", err)
 	}
-}
-
-func (e *embedded) driveStatuses() []driveStatus {
-	e.baysMu.Lock()
-	defer e.baysMu.Unlock()
-	var all []driveStatus
-	for _, b := range e.bays {
-		s := driveStatus{Dir: b.dir, State: "lost"}
-		if b.isOpen() {
-			usage := b.store.Usage()
-			s.ID, s.State, s.Used, s.Free = b.driveID().String(), "open", usage.UsedBytes, usage.FreeBytes
-		}
-		all = append(all, s)
-	}
-	return all
 }

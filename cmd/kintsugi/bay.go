@@ -24,8 +24,8 @@ type bay struct {
 	dir       string
 	id        drive.Identity // of the drive in it; or of the last, if gone
 	lock      *os.File
-	inode     uint64 // of the directory, while a drive is in it
-	store     *shardstore.Store
+	inode     uint64            // of the directory, while a drive is in it
+	store     *shardstore.Store // nil where the drive keeps only metadata
 	condemned condemned
 }
 
@@ -69,7 +69,7 @@ func (b *bay) driveID() placement.DriveID { return placement.DriveID(b.id.Drive)
 
 func (b *bay) replicaDrive() replica.Drive { return replica.Drive{ID: b.driveID(), Dir: b.dir} }
 
-func (b *bay) isOpen() bool { return b.store != nil }
+func (b *bay) isOpen() bool { return b.lock != nil }
 
 // inodeOf returns 0 if there is no such directory.
 func inodeOf(dir string) uint64 {
@@ -83,8 +83,8 @@ func inodeOf(dir string) uint64 {
 	return 0
 }
 
-// open starts the shard store of the drive that is in the bay, which id names.
-func (b *bay) open(id drive.Identity, cfg shardstore.Config) (err error) {
+// open begins to use the drive that is in the bay, which id names; with cfg its shard store, too.
+func (b *bay) open(id drive.Identity, cfg *shardstore.Config) (err error) {
 	lock, err := drive.Lock(b.dir)
 	if err != nil {
 		return err
@@ -92,9 +92,11 @@ func (b *bay) open(id drive.Identity, cfg shardstore.Config) (err error) {
 	if err := drive.Tidy(b.dir); err != nil {
 		return errors.Join(fmt.Errorf("drive %s: %w", b.dir, err), lock.Close())
 	}
-	store, err := shardstore.Open(filepath.Join(b.dir, shardsName), cfg)
-	if err != nil {
-		return errors.Join(fmt.Errorf("drive %s: %w", b.dir, err), lock.Close())
+	var store *shardstore.Store
+	if cfg != nil {
+		if store, err = shardstore.Open(filepath.Join(b.dir, shardsName), *cfg); err != nil {
+			return errors.Join(fmt.Errorf("drive %s: %w", b.dir, err), lock.Close())
+		}
 	}
 	b.id, b.lock, b.store, b.inode = id, lock, store, inodeOf(b.dir)
 	return nil
@@ -102,10 +104,12 @@ func (b *bay) open(id drive.Identity, cfg shardstore.Config) (err error) {
 
 // trouble tells why the drive in the bay cannot go on, or nil.
 func (b *bay) trouble() error {
-	select {
-	case <-b.store.Failed():
-		return b.store.Err()
-	default:
+	if b.store != nil {
+		select {
+		case <-b.store.Failed():
+			return b.store.Err()
+		default:
+		}
 	}
 	if inodeOf(b.dir) != b.inode {
 		return errGone
@@ -128,7 +132,11 @@ func (b *bay) close() error {
 	if !b.isOpen() {
 		return nil
 	}
-	err := errors.Join(b.store.Close(), b.lock.Close())
+	var err error
+	if b.store != nil {
+		err = b.store.Close()
+	}
+	err = errors.Join(err, b.lock.Close())
 	b.store, b.lock = nil, nil
 	return err
 }

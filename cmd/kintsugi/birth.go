@@ -28,13 +28,13 @@ const (
 func (e *embedded) birth(ctx context.Context) error {
 	code := e.cfg.code
 	if code == (erasure.Params{}) {
-		code = erasure.Default(len(e.bays))
+		code = erasure.Default(len(e.shelf.bays))
 	}
 	if err := code.Validate(); err != nil {
 		return fmt.Errorf("--ec: %w", err)
 	}
-	if n := code.K + code.M; n > len(e.bays) {
-		return fmt.Errorf("--ec %s needs %d drives, %d are named: name more directories", code, n, len(e.bays))
+	if n := code.K + code.M; n > len(e.shelf.bays) {
+		return fmt.Errorf("--ec %s needs %d drives, %d are named: name more directories", code, n, len(e.shelf.bays))
 	}
 	begun, err := e.beginBirth()
 	if err == nil {
@@ -52,11 +52,11 @@ func (e *embedded) birth(ctx context.Context) error {
 // beginBirth marks every directory. It returns what takes that back.
 func (e *embedded) beginBirth() (undo []func(), err error) {
 	id := drive.Identity{Created: time.Now().UTC().Truncate(time.Second), Partitions: birthPartitions, Groups: birthGroups}
-	if len(e.bays) > manyDrives {
+	if len(e.shelf.bays) > manyDrives {
 		id.Partitions = manyPartitions
 	}
 	rand.Read(id.Cluster[:]) // never fails
-	for _, b := range e.bays {
+	for _, b := range e.shelf.bays {
 		rand.Read(id.Drive[:])
 		_, statErr := os.Stat(b.dir)
 		if err := os.MkdirAll(b.dir, 0o700); err != nil {
@@ -105,14 +105,14 @@ func prepare(b *bay, id drive.Identity) error {
 func (e *embedded) bear(ctx context.Context, code erasure.Params) error {
 	var members []placement.Drive
 	var drives []replica.Drive
-	for _, b := range e.bays {
-		if err := e.openBay(b, b.id); err != nil {
+	for _, b := range e.shelf.bays {
+		if err := e.shelf.open(b, b.id); err != nil {
 			return err
 		}
 		members = append(members, placement.Drive{ID: b.driveID(), Node: localNode, Weight: defaultWeight})
 		drives = append(drives, b.replicaDrive())
 	}
-	first := e.bays[0].id
+	first := e.shelf.bays[0].id
 	m, err := placement.Birth(placement.ClusterID(first.Cluster), first.Partitions, code.K, code.M, members)
 	if err != nil {
 		return err
@@ -130,7 +130,7 @@ func (e *embedded) bear(ctx context.Context, code erasure.Params) error {
 	if err := e.makeCredentials(); err != nil {
 		return err
 	}
-	for _, b := range e.bays {
+	for _, b := range e.shelf.bays {
 		if err := drive.Commit(b.dir, b.id); err != nil {
 			return err
 		}
@@ -145,7 +145,7 @@ func (e *embedded) makeCredentials() error {
 		return nil
 	}
 	e.credentials, e.credentialsNew = newCredentials(), true
-	for _, b := range e.bays {
+	for _, b := range e.shelf.bays {
 		if err := e.credentials.save(b.dir); err != nil {
 			return fmt.Errorf("drive %s: %w", b.dir, err)
 		}

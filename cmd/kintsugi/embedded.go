@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -19,7 +17,6 @@ import (
 	"kintsugi/meta"
 	"kintsugi/meta/replica"
 	"kintsugi/placement"
-	"kintsugi/storagenode/shardstore"
 )
 
 // embedded is the whole store in one process: drives, metadata replicas,
@@ -31,9 +28,7 @@ type embedded struct {
 	view    *view
 	opened  atomic.Bool // all of the following is there
 
-	baysMu sync.Mutex // guards the bays once the monitor runs
-	bays   []*bay
-
+	shelf    *shelf
 	replicas *replica.Set
 	meta     *meta.Client
 	blobs    *blob.Store
@@ -61,9 +56,7 @@ func newEmbedded(cfg serverConfig, log *slog.Logger) *embedded {
 		cfg: cfg, log: log, metrics: newMetrics(), view: newView(),
 		goneSince: map[placement.DriveID]time.Time{},
 	}
-	for _, dir := range cfg.dirs {
-		e.bays = append(e.bays, &bay{dir: dir})
-	}
+	e.shelf = newShelf(cfg.dirs, true, e.view, e, log, e.metrics)
 	return e
 }
 
@@ -93,38 +86,20 @@ func (e *embedded) open(ctx context.Context) error {
 
 // resume starts the drives that are there; the monitor waits for the others.
 func (e *embedded) resume(ctx context.Context, cluster drive.ID, found []probed) error {
-	var opening sync.WaitGroup
-	failed := make([]error, len(e.bays))
-	for i, p := range found {
-		if p.state != drive.Member && p.state != drive.Birth {
-			e.log.Warn("drive is not there", "dir", p.dir, "state", p.state.String(), "error", p.err)
-			continue
+	failed := e.shelf.openFound(found)
+	for _, err := range failed {
+		if errors.Is(err, drive.ErrInUse) {
+			return err
 		}
-		opening.Go(func() {
-			e.bays[i].id = p.id
-			if failed[i] = e.complete(p); failed[i] == nil {
-				failed[i] = e.openBay(e.bays[i], p.id)
-			}
-		})
 	}
-	opening.Wait()
 	var drives []replica.Drive
 	var groups int
-	for i, b := range e.bays {
-		if errors.Is(failed[i], drive.ErrInUse) {
-			return failed[i]
-		}
-		if failed[i] != nil {
-			e.log.Warn("drive cannot be opened", "dir", b.dir, "error", failed[i])
-			continue
-		}
-		if b.isOpen() {
-			drives = append(drives, b.replicaDrive())
-			groups = b.id.Groups
-		}
+	for _, b := range e.shelf.openBays() {
+		drives = append(drives, b.replicaDrive())
+		groups = b.id.Groups
 	}
 	if len(drives) == 0 {
-		return fmt.Errorf("none of the %d drives can be opened: %w", len(e.bays), errors.Join(failed...))
+		return fmt.Errorf("none of the %d drives can be opened: %w", len(found), errors.Join(failed...))
 	}
 	var err error
 	if e.replicas, err = replica.Open(e.replicaConfig(groups, 0), drives); err != nil {
@@ -135,17 +110,6 @@ func (e *embedded) resume(ctx context.Context, cluster drive.ID, found []probed)
 		return err
 	}
 	return e.findCredentials()
-}
-
-// complete ends a birth that other drives ended already, and mends the identity's copies.
-func (e *embedded) complete(p probed) error {
-	if p.state == drive.Birth {
-		return drive.Commit(p.dir, p.id)
-	}
-	if err := drive.Mend(p.dir, p.id); err != nil {
-		e.log.Warn("drive identity cannot be mended", "dir", p.dir, "error", err)
-	}
-	return nil
 }
 
 // loadMap waits for the metadata: more than m drives may be missing, and come.
@@ -166,7 +130,7 @@ func (e *embedded) loadMap(ctx context.Context, cluster drive.ID) error {
 		if tries%tellEvery == 0 {
 			e.log.Error("waiting for the metadata: give lost drives back, or start with all directories", "error", err)
 		}
-		e.watchBays()
+		e.shelf.watch()
 	}
 }
 
@@ -183,10 +147,8 @@ func (e *embedded) findCredentials() error {
 		return nil
 	}
 	var open []string
-	for _, b := range e.bays {
-		if b.isOpen() {
-			open = append(open, b.dir)
-		}
+	for _, b := range e.shelf.openBays() {
+		open = append(open, b.dir)
 	}
 	found, err := loadCredentials(open)
 	switch {
@@ -222,20 +184,6 @@ func (e *embedded) replicaConfig(groups, want int) replica.Config {
 // startMeta makes the metadata client of the replicas.
 func (e *embedded) startMeta() { e.meta = meta.NewClient(e.replicas) }
 
-// openBay opens the drive id in b and shows it to the data path.
-func (e *embedded) openBay(b *bay, id drive.Identity) error {
-	err := b.open(id, shardstore.Config{
-		Drive:       placement.DriveID(id.Drive),
-		SegmentSize: segmentSize(b.dir),
-		Logger:      e.log.With("dir", b.dir),
-		Registerer:  e.metrics,
-	})
-	if err == nil {
-		e.view.setStore(b.driveID(), b.store)
-	}
-	return err
-}
-
 // driveMetrics registers what drives count, told apart by their id, as shard stores are.
 func (e *embedded) driveMetrics(id placement.DriveID) prometheus.Registerer {
 	return prometheus.WrapRegistererWith(prometheus.Labels{"drive": id.String()}, e.metrics)
@@ -243,8 +191,15 @@ func (e *embedded) driveMetrics(id placement.DriveID) prometheus.Registerer {
 
 // startFront makes the data path and the S3 front on top of it.
 func (e *embedded) startFront() (err error) {
-	if e.repair, err = newRepair(e); err != nil {
+	e.repair, err = newRepair(repairConfig{
+		view: e.view, settle: localSettle, log: e.log, metrics: e.metrics,
+		busy: func() bool { return e.opened.Load() && e.front.Busy() },
+	})
+	if err != nil {
 		return err
+	}
+	for _, b := range e.shelf.openBays() {
+		e.repair.start(b)
 	}
 	e.blobs, err = blob.New(blob.Config{Hint: e.repair.hint, Logger: e.log, Registerer: e.metrics}, e.view)
 	if err != nil {
@@ -271,10 +226,7 @@ func (e *embedded) close() error {
 	if e.replicas != nil {
 		errs = append(errs, e.replicas.Close())
 	}
-	for _, b := range e.bays {
-		errs = append(errs, b.close())
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, e.shelf.close())...)
 }
 
 // closeParts ends what a failed start began.
@@ -285,11 +237,39 @@ func (e *embedded) closeParts() {
 	e.replicas, e.blobs, e.repair = nil, nil, nil
 }
 
-// bayOf returns the bay whose open drive has this id, or nil.
-func (e *embedded) bayOf(id placement.DriveID) *bay {
-	i := slices.IndexFunc(e.bays, func(b *bay) bool { return b.isOpen() && b.driveID() == id })
-	if i < 0 {
-		return nil
+// cluster implements keeper.
+func (e *embedded) cluster() (placement.ClusterID, bool) {
+	m := e.view.Map()
+	if m == nil {
+		return placement.ClusterID{}, false
 	}
-	return e.bays[i]
+	return m.Cluster, true
+}
+
+// newIdentity implements keeper. While the metadata is not there, there is nothing to join.
+func (e *embedded) newIdentity() (drive.Identity, bool) {
+	m := e.view.Map()
+	if m == nil {
+		return drive.Identity{}, false
+	}
+	return drive.Identity{Cluster: drive.ID(m.Cluster), Partitions: m.Partitions, Groups: e.replicas.Groups()}, true
+}
+
+// admitted implements keeper: metadata and repair may use the drive.
+func (e *embedded) admitted(b *bay, fresh bool) {
+	if fresh {
+		e.keepCredentials(b.dir)
+	}
+	e.replicas.AddDrive(b.replicaDrive())
+	if e.repair != nil {
+		e.repair.start(b)
+	}
+}
+
+// lost implements keeper.
+func (e *embedded) lost(b *bay) {
+	e.replicas.RemoveDrive(b.replicaDrive())
+	if e.repair != nil {
+		e.repair.stopDrive(b.driveID())
+	}
 }

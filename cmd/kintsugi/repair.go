@@ -3,9 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"kintsugi/erasure"
 	"kintsugi/placement"
@@ -14,7 +17,7 @@ import (
 
 // repair runs a reconciler and a scrubber for every drive that is open.
 type repair struct {
-	e       *embedded
+	cfg     repairConfig
 	codes   *erasure.Cache
 	metrics *storagenode.Metrics
 
@@ -24,9 +27,18 @@ type repair struct {
 	cleaned map[uint32]uint64 // partition -> epoch under which its homes were found complete
 }
 
-// settle is the age from which a chunk that lacks shards is repaired: all its writers are in this process, and what
-// they still write is not harmed by a repair that comes too early.
-const settle = 4 * time.Second
+// repairConfig is what the repair of one process needs to know.
+type repairConfig struct {
+	view    storagenode.Cluster
+	settle  time.Duration           // age from which a chunk that lacks shards is repaired
+	busy    func() bool             // there is foreground traffic
+	remote  func(placement.ShardID) // is told shards that drives of other processes miss; nil: there are none
+	log     *slog.Logger
+	metrics prometheus.Registerer
+}
+
+// localSettle is enough where all writers are in this process: what they still write is not harmed by a repair that comes too early.
+const localSettle = 4 * time.Second
 
 // repairWorker is what runs for one drive.
 type repairWorker struct {
@@ -34,28 +46,21 @@ type repairWorker struct {
 	stop       context.CancelFunc
 }
 
-func newRepair(e *embedded) (*repair, error) {
-	metrics, err := storagenode.NewMetrics(e.metrics)
+func newRepair(cfg repairConfig) (*repair, error) {
+	metrics, err := storagenode.NewMetrics(cfg.metrics)
 	if err != nil {
 		return nil, err
 	}
-	r := &repair{e: e, codes: &erasure.Cache{}, metrics: metrics, workers: map[placement.DriveID]*repairWorker{}, cleaned: map[uint32]uint64{}}
-	for _, b := range e.bays {
-		if b.isOpen() {
-			r.start(b)
-		}
-	}
-	return r, nil
+	return &repair{cfg: cfg, codes: &erasure.Cache{}, metrics: metrics, workers: map[placement.DriveID]*repairWorker{}, cleaned: map[uint32]uint64{}}, nil
 }
 
 // start begins to work for the drive in b.
 func (r *repair) start(b *bay) {
-	log := r.e.log.With("dir", b.dir)
+	log := r.cfg.log.With("dir", b.dir)
 	reconciler, err := storagenode.New(storagenode.Config{
 		Drive: b.driveID(), Codes: r.codes, Metrics: r.metrics, Logger: log,
-		Hint: r.hint, Clean: r.clean, Settle: settle, Retry: time.Second,
-		Busy: func() bool { return r.e.opened.Load() && r.e.front.Busy() },
-	}, b.store, r.e.view)
+		Hint: r.hint, Clean: r.clean, Settle: r.cfg.settle, Retry: time.Second, Busy: r.cfg.busy,
+	}, b.store, r.cfg.view)
 	if err != nil {
 		log.Error("the drive cannot be repaired", "error", err)
 		return
@@ -99,6 +104,14 @@ func (r *repair) stopAll() {
 
 // hint passes a missing or damaged shard to the drives: its home knows itself.
 func (r *repair) hint(id placement.ShardID) {
+	r.hintLocal(id)
+	if r.cfg.remote != nil {
+		r.cfg.remote(id)
+	}
+}
+
+// hintLocal passes it to the drives of this process.
+func (r *repair) hintLocal(id placement.ShardID) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	for _, w := range r.workers {
@@ -172,7 +185,7 @@ const redundancyTimeout = 20 * time.Second
 func (r *repair) redundancy(ctx context.Context) (map[string]uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, redundancyTimeout)
 	defer cancel()
-	count, err := storagenode.CountRedundancy(ctx, r.e.view)
+	count, err := storagenode.CountRedundancy(ctx, r.cfg.view)
 	if err != nil {
 		return nil, fmt.Errorf("count redundancy: %w", err)
 	}

@@ -146,12 +146,7 @@ func tuneRuntime(drives int) {
 // banner tells how to use the server. Secrets are printed only when they were just made.
 func banner(out io.Writer, cfg serverConfig, e *embedded, ports listeners) {
 	m := e.view.Map()
-	open := 0
-	for _, b := range e.bays {
-		if b.isOpen() {
-			open++
-		}
-	}
+	open := len(e.shelf.openBays())
 	survives := replica.Tolerates(min(e.wantReplicas(m), len(m.Drives)))
 	fmt.Fprintf(out, "Kintsugi %s: %d of %d drives, code %d+%d: any %d of them may die\n", version, open, len(m.Drives), m.K, m.M, min(m.M, survives))
 	if survives < m.M {
