@@ -26,6 +26,9 @@ type GarbageConfig struct {
 	Groups int
 	// Grace is how long a blob stays after it was queued, for those who have just looked it up; 0 means 30 s.
 	Grace time.Duration
+	// Ripe, if given, says before when a blob must have been queued, beside Grace: what other processes read is not
+	// pinned here. The zero time: nothing is ripe.
+	Ripe func() time.Time
 	// Interval is how often the queues are looked at while they are short; 0 means 5 s.
 	Interval time.Duration
 	// Batch is how many blobs are removed together; 0 means 128.
@@ -82,6 +85,17 @@ func (g *Garbage) Run(ctx context.Context) error {
 	}
 }
 
+// ripe returns before when a blob must have been queued to be removed now.
+func (g *Garbage) ripe(now time.Time) time.Time {
+	ripe := now.Add(-g.config.Grace)
+	if g.config.Ripe != nil {
+		if at := g.config.Ripe(); at.Before(ripe) {
+			return at
+		}
+	}
+	return ripe
+}
+
 // drained tells what a look at a queue came to.
 type drained struct {
 	waiting int  // entries that are still in their grace or in use
@@ -94,7 +108,7 @@ func (g *Garbage) drain(ctx context.Context, group int) (drained, error) {
 	if err != nil || len(entries) == 0 {
 		return drained{}, err
 	}
-	ripe := time.Now().Add(-g.config.Grace)
+	ripe := g.ripe(time.Now())
 	d := make(deletions)
 	var done []uint64
 	for i := range entries {

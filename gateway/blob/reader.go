@@ -23,7 +23,8 @@ type Reader struct {
 	next  *fetch // begun ahead of time; may be nil
 	parts [][]byte
 	err   error
-	wide  bool // counted among s.readers
+	wide  bool  // counted among s.readers
+	since int64 // if wide: what s.underway gave
 
 	degraded chunkID // the chunk of which a shard was last found missing
 }
@@ -43,7 +44,7 @@ func (s *Store) Read(ctx context.Context, blobs []meta.Blob, off, n int64) (*Rea
 	r := &Reader{s: s, ctx: ctx, pins: blobs, at: at}
 	s.pins.addAll(blobs)
 	if n > minReadWindow {
-		r.wide = true
+		r.wide, r.since = true, s.underway.begin(time.Now())
 		s.readers.Add(1)
 	}
 	if err := r.advance(); err != nil && !errors.Is(err, io.EOF) {
@@ -66,6 +67,7 @@ func (r *Reader) Close() error {
 	}
 	if r.wide {
 		r.s.readers.Add(-1)
+		r.s.underway.end(r.since)
 	}
 	r.s.pins.removeAll(r.pins)
 	r.s = nil

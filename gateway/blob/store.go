@@ -33,11 +33,12 @@ type Cluster interface {
 
 // Store writes, reads and removes blobs.
 type Store struct {
-	config  Config
-	cluster Cluster
-	health  *registry
-	metrics *metrics
-	pins    pins
+	config   Config
+	cluster  Cluster
+	health   *registry
+	metrics  *metrics
+	pins     pins
+	underway underway
 
 	writePool   *pool // data shards of chunks being read from a body or written
 	scratchPool *pool // parity, written or read; taken last and given back without a further wait for memory, so nothing deadlocks
