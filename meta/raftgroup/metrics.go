@@ -15,6 +15,7 @@ type metrics struct {
 	applied   prometheus.Counter
 	applies   prometheus.Counter
 	snapshots prometheus.Counter
+	damaged   prometheus.Counter
 	syncs     prometheus.Histogram
 }
 
@@ -28,6 +29,7 @@ func newMetrics(h *Host) (*metrics, error) {
 		applied:    counter("kintsugi_raft_applied_entries_total", "Entries given to the state machine."),
 		applies:    counter("kintsugi_raft_applied_batches_total", "Transactions of the state machine."),
 		snapshots:  counter("kintsugi_raft_restored_snapshots_total", "States fetched from a peer."),
+		damaged:    counter("kintsugi_raft_log_damages_total", "Damaged segments of the log that a scrub found."),
 		syncs: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "kintsugi_raft_log_sync_seconds", Help: "Writes of the log, each with its fdatasync.",
 			Buckets: prometheus.ExponentialBuckets(0.0001, 2.5, 12),
@@ -36,7 +38,7 @@ func newMetrics(h *Host) (*metrics, error) {
 	led := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "kintsugi_raft_led_groups", Help: "Groups that this replica leads.",
 	}, func() float64 { return float64(h.ledGroups()) })
-	m.collectors = []prometheus.Collector{m.elections, m.applied, m.applies, m.snapshots, m.syncs, led}
+	m.collectors = []prometheus.Collector{m.elections, m.applied, m.applies, m.snapshots, m.damaged, m.syncs, led}
 	if m.registerer == nil {
 		return m, nil
 	}

@@ -111,9 +111,13 @@ func (g *group) peerGone(id uint64) {
 		return
 	}
 	g.node.ForgetLeader()
-	switch rank := g.rank(id); rank {
-	case -1:
-	case 0:
+	rank := g.rank(id)
+	switch {
+	case rank < 0:
+	case g.host.terms == nil:
+		// Over a network the others hear of it a little earlier or later: before that they would refuse their votes.
+		g.campaign = 1 + 2*rank
+	case rank == 0:
 		g.node.Campaign()
 		g.campaign = campaignRetryTicks
 	default:
