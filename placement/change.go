@@ -6,8 +6,8 @@ import (
 	"slices"
 )
 
-// Change is one step from a map to the next: AddDrive, ReplaceDrive, SetState,
-// SetWeight or RemoveDrive.
+// Change is one step from a map to the next: AddDrive, ReplaceDrive, MoveDrive,
+// SetState, SetWeight or RemoveDrive.
 type Change interface {
 	apply(*draft) error
 }
@@ -20,6 +20,12 @@ type AddDrive struct{ Drive Drive }
 type ReplaceDrive struct {
 	Old DriveID
 	New Drive
+}
+
+// MoveDrive says that a drive is at another node or in another zone than before.
+type MoveDrive struct {
+	ID         DriveID
+	Node, Zone string
 }
 
 // SetState changes what a drive is good for.
@@ -43,7 +49,7 @@ func Birth(cluster ClusterID, partitions, k, m int, drives []Drive) (*Map, error
 	if partitions < 1 || partitions > MaxPartitions || k < 1 || m < 0 || k > MaxSlots || m > MaxSlots || k+m > MaxSlots {
 		return nil, fmt.Errorf("%w: %d partitions, code %d+%d", ErrInvalidMap, partitions, k, m)
 	}
-	if !slices.ContainsFunc(drives, Drive.takesShards) {
+	if !slices.ContainsFunc(drives, Drive.TakesShards) {
 		return nil, ErrNoDrives
 	}
 	first.Ring = slices.Repeat([]byte{0xff}, partitions*(k+m)*2)
@@ -136,7 +142,7 @@ func (c AddDrive) apply(d *draft) error {
 		return fmt.Errorf("%w: %s", ErrDuplicateDrive, c.Drive.ID)
 	}
 	d.drives = append(d.drives, c.Drive)
-	d.unbalanced = d.unbalanced || c.Drive.takesShards()
+	d.unbalanced = d.unbalanced || c.Drive.TakesShards()
 	return nil
 }
 
@@ -145,8 +151,19 @@ func (c RemoveDrive) apply(d *draft) error {
 	if err != nil {
 		return err
 	}
-	d.unbalanced = d.unbalanced || drive.takesShards()
+	d.unbalanced = d.unbalanced || drive.TakesShards()
 	d.drives = slices.DeleteFunc(d.drives, func(x Drive) bool { return x.ID == c.ID })
+	return nil
+}
+
+func (c MoveDrive) apply(d *draft) error {
+	drive, err := d.find(c.ID)
+	if err != nil {
+		return err
+	}
+	to := nodeName{c.Zone, c.Node}
+	d.unbalanced = d.unbalanced || drive.TakesShards() && drive.nodeName() != to
+	drive.Node, drive.Zone = c.Node, c.Zone
 	return nil
 }
 
@@ -158,9 +175,9 @@ func (c SetState) apply(d *draft) error {
 	if c.State > Out {
 		return fmt.Errorf("%w: %s", ErrInvalidMap, c.State)
 	}
-	took := drive.takesShards()
+	took := drive.TakesShards()
 	drive.State = c.State
-	d.unbalanced = d.unbalanced || took != drive.takesShards()
+	d.unbalanced = d.unbalanced || took != drive.TakesShards()
 	return nil
 }
 
@@ -179,7 +196,7 @@ func (c ReplaceDrive) apply(d *draft) error {
 	if err != nil {
 		return err
 	}
-	if old.takesShards() != c.New.takesShards() {
+	if old.TakesShards() != c.New.TakesShards() {
 		d.unbalanced = true
 	}
 	if err := (AddDrive{c.New}).apply(&draft{drives: d.drives}); err != nil {

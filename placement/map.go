@@ -56,8 +56,8 @@ type Drive struct {
 	State  State   `cbor:"5,keyasint,omitempty"`
 }
 
-// takesShards tells whether the drive may be a home or a substitute.
-func (d Drive) takesShards() bool { return d.State == Up && d.Weight > 0 }
+// TakesShards tells whether the drive may be a home or a substitute.
+func (d Drive) TakesShards() bool { return d.State == Up && d.Weight > 0 }
 
 // Map is the cluster map: who is in the cluster, and which drive is home to
 // which slot of which partition. A value is never changed: the functions that

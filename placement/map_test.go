@@ -219,6 +219,32 @@ func TestRemovedDriveLeavesNoTrace(t *testing.T) {
 	}
 }
 
+func TestMoveDrive(t *testing.T) {
+	m := birth(t, 64, 2, 1, grid(1, 4, 2))
+	moved := with(t, m, MoveDrive{testID(0), "node3", "zone0"})
+	if d, _ := moved.Drive(testID(0)); d.Node != "node3" || d.Zone != "zone0" || d.Weight != 100 {
+		t.Errorf("it is %+v", d)
+	}
+	for p := range uint32(64) {
+		used := map[string]bool{}
+		for _, id := range moved.Homes(p) {
+			d, _ := moved.Drive(id)
+			if used[d.Node] {
+				t.Fatalf("partition %d has two homes on %s", p, d.Node)
+			}
+			used[d.Node] = true
+		}
+	}
+	renamed := with(t, m, MoveDrive{testID(0), "node0", "zone0"})
+	if moves := Plan(m, renamed); len(moves) != 0 {
+		t.Errorf("a drive that stays where it is: %d moves", len(moves))
+	}
+	drained := with(t, m, SetState{testID(0), Draining})
+	if moves := Plan(drained, with(t, drained, MoveDrive{testID(0), "node3", ""})); len(moves) != 0 {
+		t.Errorf("a drive without slots: %d moves", len(moves))
+	}
+}
+
 func TestChangeErrors(t *testing.T) {
 	m := birth(t, 64, 2, 1, plain(3))
 	for _, c := range []struct {
@@ -229,6 +255,7 @@ func TestChangeErrors(t *testing.T) {
 		{"add a member", AddDrive{Drive{ID: testID(0), Weight: 1}}, ErrDuplicateDrive},
 		{"replace a stranger", ReplaceDrive{testID(9), Drive{ID: testID(8)}}, ErrUnknownDrive},
 		{"replace by a member", ReplaceDrive{testID(0), Drive{ID: testID(1)}}, ErrDuplicateDrive},
+		{"move a stranger", MoveDrive{testID(9), "n", ""}, ErrUnknownDrive},
 		{"state of a stranger", SetState{testID(9), Out}, ErrUnknownDrive},
 		{"no such state", SetState{testID(0), 9}, ErrInvalidMap},
 		{"weight of a stranger", SetWeight{testID(9), 1}, ErrUnknownDrive},

@@ -21,7 +21,7 @@ func (m *Map) Ranking(partition uint32) []DriveID {
 	ranking := make([]DriveID, 0, len(m.Drives))
 	onNode := make(map[nodeName]int)
 	for _, id := range m.Homes(partition) {
-		if d, ok := m.Drive(id); ok && d.takesShards() {
+		if d, ok := m.Drive(id); ok && d.TakesShards() {
 			ranking = append(ranking, id)
 			onNode[d.nodeName()]++
 		}
@@ -34,7 +34,7 @@ func (m *Map) Ranking(partition uint32) []DriveID {
 	var substitutes []candidate
 	homes := len(ranking)
 	for _, d := range m.Drives {
-		if d.takesShards() && !slices.Contains(ranking[:homes], d.ID) {
+		if d.TakesShards() && !slices.Contains(ranking[:homes], d.ID) {
 			substitutes = append(substitutes, candidate{d.ID, onNode[d.nodeName()], rendezvous(m.Cluster, partition, d)})
 		}
 	}

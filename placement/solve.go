@@ -135,7 +135,7 @@ func (s *solver) keep() {
 	var path []int32
 	for _, p := range s.random.Perm(len(s.old)) {
 		for _, i := range s.old[p] {
-			if i < 0 || !s.drives[i].takesShards() {
+			if i < 0 || !s.drives[i].TakesShards() {
 				continue
 			}
 			path = append(path[:0], s.toSink[i], s.toDrive[p][i])

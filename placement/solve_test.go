@@ -238,6 +238,7 @@ func drawChange(t *rapid.T, m *Map, fresh int) Change {
 	return rapid.SampledFrom([]Change{
 		AddDrive{added}, ReplaceDrive{some, added}, RemoveDrive{some},
 		SetState{some, State(rapid.IntRange(0, 2).Draw(t, "state"))}, SetWeight{some, added.Weight},
+		MoveDrive{some, rapid.SampledFrom([]string{"0", "1", "9"}).Draw(t, "node"), "0"},
 	}).Draw(t, "change")
 }
 
@@ -247,7 +248,7 @@ func checkMap(t *rapid.T, old, next *Map) {
 	}
 	takers := 0
 	for _, d := range next.Drives {
-		if d.takesShards() {
+		if d.TakesShards() {
 			takers++
 		}
 	}
@@ -255,7 +256,7 @@ func checkMap(t *rapid.T, old, next *Map) {
 	for p := range uint32(next.Partitions) {
 		for i, id := range next.Homes(p) {
 			d, member := next.Drive(id)
-			if (i < filled) != member || member && !d.takesShards() {
+			if (i < filled) != member || member && !d.TakesShards() {
 				t.Fatalf("partition %d, slot %d: %v, %d drives take shards", p, i, d, takers)
 			}
 		}

@@ -22,7 +22,7 @@ type domain struct {
 func domains(drives []Drive, slots int) (root *domain, leaves []*domain) {
 	order := make([]int, 0, len(drives))
 	for i, d := range drives {
-		if d.takesShards() {
+		if d.TakesShards() {
 			order = append(order, i)
 		}
 	}
