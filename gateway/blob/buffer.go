@@ -224,7 +224,7 @@ func (b *buffer) discard() {
 }
 
 // classSize rounds n up to a power of two or one and a half of one, each with a sixteenth on
-// top: that is room for the padding of the last shard of a chunk of just that size.
+// top: so that chunks of just such a size do not take the next larger class for their padding.
 func classSize(n int64) int64 {
 	n = max(n, 16<<10)
 	power := int64(1) << (bits.Len64(uint64(n-1)) - 1) // the largest below n

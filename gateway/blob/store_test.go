@@ -101,6 +101,21 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
+// A chunk that just fits one of the sizes that buffers have leaves no room for its padding there.
+func TestPaddingHasRoom(t *testing.T) {
+	for _, code := range []struct{ k, m int }{{3, 1}, {4, 2}, {8, 4}, {40, 8}} {
+		t.Run(fmt.Sprintf("%d+%d", code.k, code.m), func(t *testing.T) {
+			s := open(t, blobtest.NewCluster(t, code.k+code.m, code.k, code.m), blob.Config{})
+			for class := 16 << 10; class <= 2<<20; class *= 2 {
+				for _, size := range []int{class - 1, class + class/16 - 1, class + class/16, class*3/2 + class*3/32 - 1} {
+					body := random(size)
+					mustRead(t, s, body, write(t, s, body))
+				}
+			}
+		})
+	}
+}
+
 func TestUnknownSize(t *testing.T) {
 	const chunk = 512 << 10
 	s := open(t, blobtest.NewCluster(t, 6, 4, 2), blob.Config{ChunkSize: chunk, MinChunkSize: chunk})

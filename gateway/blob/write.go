@@ -143,7 +143,7 @@ func (w *writer) fill(ctx context.Context) (int64, error) {
 	if w.size < 0 && w.chunk == 0 {
 		first = min(want, peekSize)
 	}
-	buf, err := w.s.writePool.get(ctx, first)
+	buf, err := w.s.writePool.get(ctx, w.room(first))
 	if err != nil {
 		return 0, err
 	}
@@ -173,10 +173,16 @@ func (w *writer) checkEnd(n, want int64) error {
 	return nil
 }
 
+// room is the memory for a chunk of n bytes and the padding behind it, whichever code it gets: each of at most K shards is
+// rounded up to whole blocks, which makes a sixteenth of them at most, or if it is small to 64 bytes.
+func (w *writer) room(n int64) int64 {
+	return n + max(n/16, 64*int64(w.s.cluster.Map().K))
+}
+
 // grow moves the first used bytes into a buffer for n, or makes what was read the blob's chunk size if there is no memory: to
 // wait for it while holding some could stop all writers.
 func (w *writer) grow(used, n int64) bool {
-	b := w.s.writePool.tryGet(n)
+	b := w.s.writePool.tryGet(w.room(n))
 	if b == nil {
 		w.blob.ChunkSize = used
 		return false
