@@ -31,6 +31,10 @@ import (
 const runAsKintsugi = "KINTSUGI_TEST_RUN_MAIN"
 
 func TestMain(m *testing.M) {
+	if isFakeRole() {
+		runFakeRole()
+		return
+	}
 	if os.Getenv(runAsKintsugi) != "" {
 		main()
 		return

@@ -35,6 +35,6 @@ Start with one command on one machine:
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newServerCommand(), newBenchCommand(), newVersionCommand())
+	root.AddCommand(newServerCommand(), newBenchCommand(), newVersionCommand(), newDevCommand())
 	return root
 }
