@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"kintsugi/erasure"
+	"kintsugi/internal/directio"
 	"kintsugi/internal/pace"
 	"kintsugi/placement"
 	"kintsugi/storagenode/shardstore"
@@ -21,7 +22,7 @@ type repairer struct {
 	codes   *erasure.Cache
 	pace    *pace.Pace
 	memory  *semaphore.Weighted
-	buffers buffers
+	buffers directio.Pool
 	metrics *Metrics
 	log     *slog.Logger
 	hint    func(placement.ShardID)
@@ -91,8 +92,8 @@ func (r *repairer) fetch(ctx context.Context, m *placement.Map, v *survey, slot 
 		return failed, err
 	}
 	defer r.memory.Release(need)
-	payload := r.buffers.get(size)
-	defer r.buffers.put(payload)
+	payload := r.buffers.Get(size)
+	defer r.buffers.Put(payload)
 	out, err := r.load(ctx, v, slot, params, payload)
 	if err != nil || out == unrecoverable {
 		return out, err
@@ -175,12 +176,12 @@ func (r *repairer) column(ctx context.Context, v *survey, slot int, code erasure
 	pieces := make([][]byte, len(plan))
 	defer func() {
 		for _, p := range pieces {
-			r.buffers.put(p)
+			r.buffers.Put(p)
 		}
 	}()
 	for i, part := range plan {
 		from := sources[slices.Index(available, part.Shard)]
-		pieces[i] = r.buffers.get(int64(part.Count) * unit)
+		pieces[i] = r.buffers.Get(int64(part.Count) * unit)
 		if err := r.read(ctx, v, from, pieces[i], off+int64(part.First)*unit); err != nil {
 			v.remove(from.drive, part.Shard)
 			return errors.Join(errSource, ctx.Err())

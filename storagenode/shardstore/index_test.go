@@ -51,7 +51,7 @@ func TestIndexAgainstMap(t *testing.T) {
 			chunks[chunk] = true
 			p := uint32(id.Blob[9] % 5)
 			d := digests[p]
-			digests[p] = Digest{d.Count + 1, d.XOR ^ ChunkHash(id.Blob, id.Chunk)}
+			digests[p] = Digest{Count: d.Count + 1, XOR: d.XOR ^ ChunkHash(id.Blob, id.Chunk)}
 		}
 	}
 	var listed uint64

@@ -172,6 +172,7 @@ func (m *Memory) Digest(ctx context.Context, partition uint32) (Digest, error) {
 			seen[chunk] = true
 			d.Count++
 			d.XOR ^= ChunkHash(chunk.Blob, chunk.Chunk)
+			d.Bytes += uint64(s.ChunkSize)
 		}
 	}
 	return d, nil

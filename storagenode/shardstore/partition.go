@@ -31,6 +31,7 @@ func (x *index) addToPartition(slot uint32) {
 	if !x.sibling(e) {
 		p.digest.Count++
 		p.digest.XOR ^= ChunkHash(e.blob, e.chunk)
+		p.digest.Bytes += uint64(e.chunkSize)
 	}
 }
 
@@ -47,6 +48,7 @@ func (x *index) removeFromPartition(slot uint32) {
 	if !x.sibling(e) {
 		p.digest.Count--
 		p.digest.XOR ^= ChunkHash(e.blob, e.chunk)
+		p.digest.Bytes -= uint64(e.chunkSize)
 	}
 }
 

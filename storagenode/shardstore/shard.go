@@ -36,6 +36,7 @@ type Info struct {
 type Digest struct {
 	Count uint64 // chunks
 	XOR   uint64 // of their ChunkHash
+	Bytes uint64 // of the chunks before coding
 }
 
 // Usage is what a store takes and holds, in bytes and counts.

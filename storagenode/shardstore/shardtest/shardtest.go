@@ -256,19 +256,19 @@ func digest(t *testing.T, s Store) {
 	b := Header(2)
 	hash := func(h shardstore.Header) uint64 { return shardstore.ChunkHash(h.ID.Blob, h.ID.Chunk) }
 	Put(t, s, a, 10)
-	check(shardstore.Digest{Count: 1, XOR: hash(a)})
+	check(shardstore.Digest{Count: 1, XOR: hash(a), Bytes: 1000})
 	Put(t, s, other, 10)
-	check(shardstore.Digest{Count: 1, XOR: hash(a)})
+	check(shardstore.Digest{Count: 1, XOR: hash(a), Bytes: 1000})
 	Put(t, s, b, 10)
-	check(shardstore.Digest{Count: 2, XOR: hash(a) ^ hash(b)})
+	check(shardstore.Digest{Count: 2, XOR: hash(a) ^ hash(b), Bytes: 2000})
 	if err := s.Delete(t.Context(), []placement.ShardID{a.ID}); err != nil {
 		t.Fatal(err)
 	}
-	check(shardstore.Digest{Count: 2, XOR: hash(a) ^ hash(b)})
+	check(shardstore.Digest{Count: 2, XOR: hash(a) ^ hash(b), Bytes: 2000})
 	if err := s.Drop(t.Context(), []placement.ShardID{other.ID}); err != nil {
 		t.Fatal(err)
 	}
-	check(shardstore.Digest{Count: 1, XOR: hash(b)})
+	check(shardstore.Digest{Count: 1, XOR: hash(b), Bytes: 1000})
 }
 
 func usage(t *testing.T, s Store) {
