@@ -148,6 +148,17 @@ func (c *Client) SetVersioning(ctx context.Context, name string, versioning Vers
 	return c.others(ctx, OpPutBucket, PutBucket{Bucket: bucket})
 }
 
+// SetConsistency changes how reads of a bucket are answered that do not choose themselves: in group 0, then in all.
+// Those who remember the old setting follow within seconds.
+func (c *Client) SetConsistency(ctx context.Context, name string, consistency Consistency) error {
+	cmd := SetConsistency{Name: name, Consistency: consistency}
+	bucket, err := as[Bucket](c.patient(ctx, 0, name, OpSetConsistency, cmd))
+	if err != nil {
+		return err
+	}
+	return c.others(ctx, OpPutBucket, PutBucket{Bucket: bucket})
+}
+
 // others executes a command in all groups but group 0, in parallel.
 func (c *Client) others(ctx context.Context, op Op, body any) error {
 	g, ctx := errgroup.WithContext(ctx)

@@ -34,6 +34,17 @@ func (c *Client) NewBlobID(bucket, key string) placement.BlobID {
 	return id
 }
 
+// requestID returns id or, if that is empty, a new one. A command that is sent again because its
+// answer was lost is known by it: it sees its own success and changes nothing twice.
+func requestID(id string) string {
+	if id != "" {
+		return id
+	}
+	var random [16]byte
+	_, _ = rand.Read(random[:]) // never fails
+	return string(random[:])
+}
+
 // group returns the group that keeps key: a hash, so that no range of keys is hot.
 func (c *Client) group(bucket, key string) int {
 	return int(xxh3.HashStringSeed(key, xxh3.HashString(bucket)) % uint64(c.consensus.Groups()))
@@ -167,6 +178,7 @@ type ListVersions struct {
 	KeyMarker     string
 	VersionMarker *VersionID // with KeyMarker: continue after this version of it; nil: after all of them
 	Max           int
+	Consistency   Consistency
 }
 
 // VersionListing is a page.
@@ -185,6 +197,8 @@ type PutPart struct {
 	UploadID string `cbor:"3,keyasint"`
 	Part     Part   `cbor:"4,keyasint"`
 	Started  int64  `cbor:"5,keyasint,omitempty"` // as in PutObject
+
+	RequestID string `cbor:"6,keyasint,omitempty"`
 }
 
 // ListUploads asks for a page of open uploads by key, then by time of initiation, from all groups.
@@ -195,6 +209,7 @@ type ListUploads struct {
 	KeyMarker      string
 	UploadIDMarker string
 	Max            int // at most 1000
+	Consistency    Consistency
 }
 
 // UploadListing is a page.

@@ -36,6 +36,12 @@ type SetVersioning struct {
 	Versioning Versioning `cbor:"2,keyasint"`
 }
 
+// SetConsistency changes how reads of a bucket are answered that do not choose; its result is the new record.
+type SetConsistency struct {
+	Name        string      `cbor:"1,keyasint"`
+	Consistency Consistency `cbor:"2,keyasint"`
+}
+
 // DeleteObjects are deletes that one group executes in order; its result is []DeleteResult.
 type DeleteObjects struct {
 	Objects []DeleteObject `cbor:"1,keyasint"`
@@ -47,6 +53,8 @@ type SetTags struct {
 	Key     string            `cbor:"2,keyasint"`
 	Version *VersionID        `cbor:"3,keyasint,omitempty"`
 	Tags    map[string]string `cbor:"4,keyasint,omitempty"`
+
+	RequestID string `cbor:"5,keyasint,omitempty"`
 }
 
 // CreateUpload opens an upload; its result is the Upload.
@@ -60,6 +68,12 @@ type UploadRef struct {
 	Bucket string `cbor:"1,keyasint"`
 	Key    string `cbor:"2,keyasint"`
 	ID     string `cbor:"3,keyasint"`
+}
+
+// AbortUpload drops an upload and its parts.
+type AbortUpload struct {
+	UploadRef
+	RequestID string `cbor:"4,keyasint,omitempty"`
 }
 
 // Forget removes entries of the deletion queue.
@@ -81,34 +95,42 @@ type SetClusterMap struct {
 // The queries that have no struct in the Client's API. GetObject is one, too.
 type (
 	// BucketQuery is answered by a Bucket.
-	BucketQuery struct{ Name string }
+	BucketQuery struct {
+		Name string `cbor:"1,keyasint"`
+	}
 	// BucketsQuery is answered by a []Bucket in order of names, complete when shorter than Max.
 	BucketsQuery struct {
-		Prefix, After string
-		Max           int
+		Prefix string `cbor:"1,keyasint,omitempty"`
+		After  string `cbor:"2,keyasint,omitempty"`
+		Max    int    `cbor:"3,keyasint"`
 	}
 	// ListQuery is answered by a ListPage: the part of a page that one group can tell.
 	ListQuery struct {
-		Kind          ListKind
-		Bucket        string
-		Prefix        string
-		Delimiter     string
-		After         string     // names up to and with it are left out
-		AfterVersion  *VersionID // ListVersionsKind: but of the key After the versions behind this one are listed
-		AfterUploadID string     // ListUploadsKind: but of the key After the uploads behind this one are listed
-		Max           int
+		Kind          ListKind   `cbor:"1,keyasint,omitempty"`
+		Bucket        string     `cbor:"2,keyasint"`
+		Prefix        string     `cbor:"3,keyasint,omitempty"`
+		Delimiter     string     `cbor:"4,keyasint,omitempty"`
+		After         string     `cbor:"5,keyasint,omitempty"` // names up to and with it are left out
+		AfterVersion  *VersionID `cbor:"6,keyasint,omitempty"` // ListVersionsKind: but of the key After the versions behind this one are listed
+		AfterUploadID string     `cbor:"7,keyasint,omitempty"` // ListUploadsKind: but of the key After the uploads behind this one are listed
+		Max           int        `cbor:"8,keyasint"`
 	}
 	// UploadQuery is answered by an Upload.
 	UploadQuery struct{ UploadRef }
 	// PartsQuery is answered by a []Part in order of numbers, those above After, complete when shorter than Max.
 	PartsQuery struct {
 		UploadRef
-		After, Max int
+		After int `cbor:"4,keyasint,omitempty"`
+		Max   int `cbor:"5,keyasint,omitempty"`
 	}
 	// GarbageQuery is answered by a GarbagePage.
-	GarbageQuery struct{ Max int }
+	GarbageQuery struct {
+		Max int `cbor:"1,keyasint"`
+	}
 	// LiveQuery is answered by a []bool.
-	LiveQuery struct{ Blobs []placement.BlobID }
+	LiveQuery struct {
+		Blobs []placement.BlobID `cbor:"1,keyasint"`
+	}
 	// ClusterMapQuery is answered by the CBOR of a placement.Map, nil if there is none.
 	ClusterMapQuery struct{}
 )
@@ -141,3 +163,6 @@ type ListPage struct {
 	Entries []ListEntry
 	More    bool // there may be more entries behind the last one
 }
+
+// Digest has every replica sum up what it holds of the group at this command; its result is the index of the command.
+type Digest struct{}

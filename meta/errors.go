@@ -32,6 +32,7 @@ var errorCodes = []struct {
 	{5, ErrNoSuchKey}, {6, ErrNoSuchVersion}, {7, ErrNoSuchUpload}, {8, ErrInvalidPart},
 	{9, ErrPartOrder}, {10, ErrPartTooSmall}, {11, ErrPrecondition}, {12, ErrStaleEpoch},
 	{13, ErrBlobExpired}, {14, ErrCorrupt}, {15, ErrFull}, {16, ErrTooLarge}, {17, ErrBusy},
+	{18, ErrFormat},
 }
 
 // ErrorCode returns the number of err; ok is false if it is none of this package.

@@ -40,10 +40,12 @@ const (
 	OpCreateUpload                 // CreateUpload
 	OpPutPart                      // PutPart
 	OpCompleteUpload               // CompleteUpload
-	OpAbortUpload                  // UploadRef
+	OpAbortUpload                  // AbortUpload
 	OpForget                       // Forget
 	OpExpand                       // Expand
 	OpSetClusterMap                // SetClusterMap; group 0
+	OpDigest                       // Digest; any group
+	OpSetConsistency               // SetConsistency; group 0
 )
 
 // ErrFormat says that bytes are not a command or record of a known version.

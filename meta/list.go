@@ -39,7 +39,7 @@ func (c *Client) Versions(ctx context.Context, list ListVersions) (VersionListin
 		Kind: ListVersionsKind, Bucket: list.Bucket, Prefix: list.Prefix, Delimiter: list.Delimiter,
 		After: list.KeyMarker, AfterVersion: list.VersionMarker, Max: min(list.Max, maxPage),
 	}
-	entries, more, err := c.list(ctx, q, Linearizable)
+	entries, more, err := c.list(ctx, q, list.Consistency)
 	if err != nil {
 		return VersionListing{}, err
 	}
@@ -66,7 +66,7 @@ func (c *Client) Uploads(ctx context.Context, list ListUploads) (UploadListing, 
 		Kind: ListUploadsKind, Bucket: list.Bucket, Prefix: list.Prefix, Delimiter: list.Delimiter,
 		After: list.KeyMarker, AfterUploadID: list.UploadIDMarker, Max: min(list.Max, maxPage),
 	}
-	entries, more, err := c.list(ctx, q, Linearizable)
+	entries, more, err := c.list(ctx, q, list.Consistency)
 	if err != nil {
 		return UploadListing{}, err
 	}

@@ -12,6 +12,7 @@ const deletesPerCommand = 200
 // PutObject makes a version visible, if its condition holds. That commit is the only commit
 // point of a PUT. The blobs of what it replaced go to the deletion queue.
 func (c *Client) PutObject(ctx context.Context, put PutObject) (Put, error) {
+	put.Version.RequestID = requestID(put.Version.RequestID)
 	return as[Put](c.change(ctx, put.Bucket, put.Key, OpPutObject, put))
 }
 
@@ -23,6 +24,7 @@ func (c *Client) Object(ctx context.Context, get GetObject) (Version, error) {
 // DeleteObject removes a version or makes a delete marker. A key or version that
 // does not exist is not an error, unless the condition names it (ErrNoSuchKey).
 func (c *Client) DeleteObject(ctx context.Context, del DeleteObject) (Deleted, error) {
+	del.RequestID = requestID(del.RequestID)
 	cmd := DeleteObjects{Objects: []DeleteObject{del}}
 	results, err := as[[]DeleteResult](c.change(ctx, del.Bucket, del.Key, OpDeleteObjects, cmd))
 	if err != nil {
@@ -63,6 +65,7 @@ func (c *Client) deleteSome(ctx context.Context, bucket string, dels []DeleteObj
 	for i, index := range indexes {
 		cmd.Objects[i] = dels[index]
 		cmd.Objects[i].Bucket = bucket
+		cmd.Objects[i].RequestID = requestID(dels[index].RequestID)
 	}
 	got, err := as[[]DeleteResult](c.change(ctx, bucket, cmd.Objects[0].Key, OpDeleteObjects, cmd))
 	if err == nil && len(got) != len(indexes) {
@@ -79,7 +82,7 @@ func (c *Client) deleteSome(ctx context.Context, bucket string, dels []DeleteObj
 
 // SetTags replaces the tags of a version (nil: of the current one) and returns its id.
 func (c *Client) SetTags(ctx context.Context, bucket, key string, id *VersionID, tags map[string]string) (VersionID, error) {
-	cmd := SetTags{Bucket: bucket, Key: key, Version: id, Tags: tags}
+	cmd := SetTags{Bucket: bucket, Key: key, Version: id, Tags: tags, RequestID: requestID("")}
 	return as[VersionID](c.change(ctx, bucket, key, OpSetTags, cmd))
 }
 

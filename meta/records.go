@@ -48,6 +48,8 @@ type Bucket struct {
 	Creating    bool       `cbor:"8,keyasint,omitempty"`  // not yet in every group (kept by group 0 alone)
 	Freeze      uint64     `cbor:"9,keyasint,omitempty"`  // the attempt at deletion that froze it; a later one is greater
 	Frozen      int64      `cbor:"10,keyasint,omitempty"` // when, Unix milliseconds
+
+	Consistency Consistency `cbor:"11,keyasint,omitempty"` // of reads that do not choose themselves
 }
 
 // ChecksumAlgorithm is one of S3's object checksums.
@@ -109,6 +111,9 @@ type Version struct {
 	IsLatest     bool      `cbor:"-"`
 	Versioned    bool      `cbor:"-"` // the bucket's versioning is on or suspended: the null version has its name, too; in answers to GetObject
 	Body         []byte    `cbor:"-"` // of an inline version, where it was asked for
+
+	// BucketConsistency is the bucket's, in answers to GetObject: so readers learn it without asking.
+	BucketConsistency Consistency `cbor:"-"`
 }
 
 // Part is one part of a multipart upload or object.

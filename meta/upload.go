@@ -31,6 +31,7 @@ func (c *Client) Upload(ctx context.Context, bucket, key, id string) (Upload, er
 
 // PutPart adds or replaces a part and returns it with Modified set.
 func (c *Client) PutPart(ctx context.Context, put PutPart) (Part, error) {
+	put.RequestID = requestID(put.RequestID)
 	return as[Part](c.change(ctx, put.Bucket, put.Key, OpPutPart, put))
 }
 
@@ -49,11 +50,13 @@ func (c *Client) Parts(ctx context.Context, bucket, key, id string, after, limit
 
 // CompleteUpload makes the object. A repetition returns the same Put as long as the version exists.
 func (c *Client) CompleteUpload(ctx context.Context, complete CompleteUpload) (Put, error) {
+	complete.RequestID = requestID(complete.RequestID)
 	return as[Put](c.change(ctx, complete.Bucket, complete.Key, OpCompleteUpload, complete))
 }
 
 // AbortUpload drops an upload and its parts.
 func (c *Client) AbortUpload(ctx context.Context, bucket, key, id string) error {
-	_, err := c.change(ctx, bucket, key, OpAbortUpload, UploadRef{Bucket: bucket, Key: key, ID: id})
+	cmd := AbortUpload{UploadRef: UploadRef{Bucket: bucket, Key: key, ID: id}, RequestID: requestID("")}
+	_, err := c.change(ctx, bucket, key, OpAbortUpload, cmd)
 	return err
 }

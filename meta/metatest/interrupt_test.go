@@ -1,4 +1,4 @@
-package metatest_test
+package metatest
 
 import (
 	"context"
@@ -9,13 +9,12 @@ import (
 	"testing/synctest"
 
 	"kintsugi/meta"
-	"kintsugi/meta/metatest"
 	"kintsugi/meta/state"
 )
 
 // flaky is a Consensus whose n-th command from now fails with ErrUnavailable, executed or not.
 type flaky struct {
-	*metatest.Direct
+	*Direct
 	execute bool
 
 	mu   sync.Mutex
@@ -54,7 +53,7 @@ func newFlaky(t testing.TB) (*meta.Client, *flaky) {
 	machine, err := state.Open(t.TempDir(), state.Config{})
 	must(t, err)
 	t.Cleanup(func() { must(t, machine.Close()) })
-	f := &flaky{Direct: metatest.NewDirect(machine, metatest.Groups)}
+	f := &flaky{Direct: NewDirect(machine, Groups)}
 	f.heal()
 	return meta.NewClient(f), f
 }
@@ -63,7 +62,7 @@ func newFlaky(t testing.TB) (*meta.Client, *flaky) {
 // next call of the same kind succeeds, and then all groups agree.
 func TestInterruptedBucket(t *testing.T) {
 	for _, execute := range []bool{false, true} {
-		for n := range 3 * metatest.Groups {
+		for n := range 3 * Groups {
 			t.Run(fmt.Sprintf("command %d, executed %v", n, execute), func(t *testing.T) {
 				c, f := newFlaky(t)
 				f.execute = execute
@@ -124,7 +123,7 @@ func TestAbandonedDelete(t *testing.T) {
 		c, f := newFlaky(t)
 		must(t, c.CreateBucket(t.Context(), meta.Bucket{Name: bucket}))
 		put(t, c, "key", "body")
-		f.cut(metatest.Groups)
+		f.cut(Groups)
 		wantErr(t, c.DeleteBucket(t.Context(), bucket), meta.ErrUnavailable)
 		f.heal()
 		wantBody(t, c, "key", nil, "body")
@@ -188,7 +187,7 @@ func TestSlowCreator(t *testing.T) {
 // TestBucketRace creates, deletes and fills one bucket from many goroutines. A bucket with an object in it
 // is never deleted, and in the end all groups agree.
 func TestBucketRace(t *testing.T) {
-	c := metatest.New(t)
+	c := New(t)
 	var wg sync.WaitGroup
 	for worker := range 4 {
 		wg.Go(func() {

@@ -1,4 +1,4 @@
-package metatest_test
+package metatest
 
 import (
 	"fmt"
@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"kintsugi/meta"
-	"kintsugi/meta/metatest"
 	"kintsugi/meta/state"
 )
 
@@ -16,7 +15,7 @@ func newLargeBucket(b *testing.B, n int) *meta.Client {
 	machine, err := state.Open(b.TempDir(), state.Config{})
 	must(b, err)
 	b.Cleanup(func() { must(b, machine.Close()) })
-	direct := metatest.NewDirect(machine, 8)
+	direct := NewDirect(machine, 8)
 	c := meta.NewClient(direct)
 	must(b, c.CreateBucket(b.Context(), meta.Bucket{Name: bucket}))
 	body := make([]byte, 1000)

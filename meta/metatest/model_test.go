@@ -1,4 +1,4 @@
-package metatest_test
+package metatest
 
 import (
 	"cmp"
@@ -60,7 +60,7 @@ var keyGen = rapid.OneOf(
 // TestAgainstModel runs random operations on a client and a model, and compares every version and every listing.
 func TestAgainstModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		c := newClient(t, meta.Unversioned)
+		c := newClient(t, New, meta.Unversioned)
 		m := &model{keys: make(map[string][]modelVersion)}
 		n := 0
 		rt.Repeat(map[string]func(*rapid.T){

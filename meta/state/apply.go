@@ -8,16 +8,42 @@ import (
 	"kintsugi/meta/raftgroup"
 )
 
-// Apply executes the entries in one transaction with the positions of their groups. What
-// a command finds wrong is its result; what the store finds wrong fails the machine.
+// Apply executes the entries in one transaction with the positions of their groups; one that asks for a digest ends a
+// transaction, and its group is pinned there. What a command finds wrong is its result; what the store finds wrong
+// fails the machine.
 func (m *Machine) Apply(entries []raftgroup.Entry) (results []any, err error) {
 	if err := m.Err(); err != nil {
 		return nil, err
 	}
 	defer m.recovered(&err)
+	results = make([]any, 0, len(entries))
+	for len(entries) > 0 {
+		n, digest := throughDigest(entries)
+		if results, err = m.applySome(entries[:n], results); err != nil {
+			return nil, m.fail(err)
+		}
+		if digest {
+			m.startDigest(entries[n-1].Group, entries[n-1].Index)
+		}
+		entries = entries[n:]
+	}
+	return results, nil
+}
+
+// throughDigest returns how many entries there are up to the first that asks for a digest, or all.
+func throughDigest(entries []raftgroup.Entry) (n int, digest bool) {
+	for i := range entries {
+		if cmd, err := meta.DecodeCommand(entries[i].Data); err == nil && cmd.Op == meta.OpDigest {
+			return i + 1, true
+		}
+	}
+	return len(entries), false
+}
+
+// applySome executes the entries in one transaction and appends their results.
+func (m *Machine) applySome(entries []raftgroup.Entry, results []any) ([]any, error) {
 	txn := m.db.Begin()
 	defer txn.Release()
-	results = make([]any, len(entries))
 	moved := make(map[uint16]raftgroup.Position)
 	for i := range entries {
 		e := &entries[i]
@@ -26,20 +52,20 @@ func (m *Machine) Apply(entries []raftgroup.Entry) (results []any, err error) {
 			reader: reader{store: txn, group: group, codec: m.codec},
 			txn:    txn, machine: m, index: e.Index,
 		}
-		results[i] = x.entry(e.Data)
+		results = append(results, x.entry(e.Data))
 		if x.fault != nil {
-			return nil, m.fail(x.fault)
+			return nil, x.fault
 		}
 		moved[group] = m.advance(moved, group, e)
 	}
 	for group, at := range moved {
 		x := &tx{reader: reader{store: txn, group: machineGroup, codec: m.codec}, txn: txn, machine: m}
 		if err := x.encode(slotKey(machineGroup, kindPosition, group), newPosition(at)); err != nil {
-			return nil, m.fail(err)
+			return nil, err
 		}
 	}
 	if err := m.db.Commit(txn); err != nil {
-		return nil, m.fail(err)
+		return nil, err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -122,8 +148,12 @@ func (x *tx) command(cmd meta.Command) (any, error) {
 		return run(cmd, x.forget)
 	case meta.OpExpand:
 		return run(cmd, x.expand)
+	case meta.OpSetConsistency:
+		return run(cmd, x.setConsistency)
 	case meta.OpSetClusterMap:
 		return run(cmd, x.setClusterMap)
+	case meta.OpDigest:
+		return x.index, nil
 	}
 	return nil, fmt.Errorf("operation %d: %w", cmd.Op, meta.ErrFormat)
 }

@@ -212,14 +212,24 @@ func (x *tx) dropUploads(c meta.FreezeBucket) (int, error) {
 
 // setVersioning changes the record of group 0.
 func (x *tx) setVersioning(c meta.SetVersioning) (meta.Bucket, error) {
-	b, err := x.bucket(c.Name)
+	return x.revise(c.Name, func(b *meta.Bucket) { b.Versioning = c.Versioning })
+}
+
+// setConsistency changes the record of group 0.
+func (x *tx) setConsistency(c meta.SetConsistency) (meta.Bucket, error) {
+	return x.revise(c.Name, func(b *meta.Bucket) { b.Consistency = c.Consistency })
+}
+
+// revise makes the next revision of a bucket's record.
+func (x *tx) revise(name string, change func(*meta.Bucket)) (meta.Bucket, error) {
+	b, err := x.bucket(name)
 	if err != nil {
 		return b, err
 	}
 	if b.Creating {
 		return b, meta.ErrNoSuchBucket
 	}
-	b.Versioning = c.Versioning
+	change(&b)
 	b.Revision++
 	return b, x.saveBucket(b)
 }

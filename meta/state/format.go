@@ -24,7 +24,7 @@ import (
 //	'u' name E(key) upload id      meta.Upload
 //	'p' layout 00 page(2)          page: 32 parts (number-1)/32 of an upload or object, or blobs of a copy
 //	'x' layout                     dropped: a layout whose blobs are still to be queued
-//	'r' slot(2)                    request: a write that was executed, by its number modulo 1024
+//	'r' slot(2)                    request: a write that was executed, by its number modulo 4096
 //	'm'                            the cluster map as proposed (group 0)
 //
 // If a key has no 'o', then its newest 'v' is a delete marker, or there is none.

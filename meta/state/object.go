@@ -172,6 +172,22 @@ func (x *tx) setTags(c meta.SetTags) (meta.VersionID, error) {
 	if _, err := x.bucket(c.Bucket); err != nil {
 		return 0, err
 	}
+	id := requestID(c.RequestID, c.Bucket, c.Key, c.Version)
+	if done, err := x.executed(id); done != nil || err != nil {
+		if err == nil && done.Put != nil {
+			return done.Put.Version, nil
+		}
+		return 0, err
+	}
+	version, err := x.retag(c)
+	if err != nil {
+		return 0, err
+	}
+	return version, x.remember(id, request{Put: &meta.Put{Version: version}})
+}
+
+// retag replaces the tags of a version and returns its id.
+func (x *tx) retag(c meta.SetTags) (meta.VersionID, error) {
 	cur, err := x.current(c.Bucket, c.Key)
 	if err != nil {
 		return 0, err

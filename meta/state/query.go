@@ -10,7 +10,13 @@ import (
 )
 
 // Query answers a query struct of package meta from the state of group. Any number of goroutines may ask.
-func (m *Machine) Query(group uint32, q any) (result any, err error) {
+func (m *Machine) Query(group uint32, q any) (any, error) { return m.query(group, q, false) }
+
+// QueryReplica is Query for a replica that may be behind. ErrIncomplete says that it has nothing to answer from: it is
+// new, or its state is being restored.
+func (m *Machine) QueryReplica(group uint32, q any) (any, error) { return m.query(group, q, true) }
+
+func (m *Machine) query(group uint32, q any, replica bool) (result any, err error) {
 	if err := m.Err(); err != nil {
 		return nil, err
 	}
@@ -18,11 +24,26 @@ func (m *Machine) Query(group uint32, q any) (result any, err error) {
 	view := m.db.View()
 	defer view.Release()
 	r := &reader{store: view, group: uint16(group), codec: m.codec}
-	result, err = r.answer(q)
+	if replica {
+		err = r.complete()
+	}
+	if err == nil {
+		result, err = r.answer(q)
+	}
 	if err = damaged(err); errors.Is(err, ErrDamaged) {
 		return nil, m.fail(err)
 	}
 	return result, err
+}
+
+// complete fails with ErrIncomplete unless the group has a position.
+func (r *reader) complete() error {
+	own := reader{store: r.store, group: machineGroup, codec: r.codec}
+	ok, err := own.exists(slotKey(machineGroup, kindPosition, r.group))
+	if err == nil && !ok {
+		return fmt.Errorf("group %d: %w", r.group, ErrIncomplete)
+	}
+	return err
 }
 
 func (r *reader) answer(q any) (any, error) {
@@ -95,13 +116,12 @@ func (r *reader) object(q meta.GetObject) (meta.Version, error) {
 	if err := r.layout(rec); err != nil {
 		return meta.Version{}, err
 	}
-	if rec.Version.Versioned = rec.Version.ID != meta.NullVersion; !rec.Version.Versioned {
-		b, err := r.bucket(q.Bucket)
-		if err != nil {
-			return meta.Version{}, err
-		}
-		rec.Version.Versioned = b.Versioning != meta.Unversioned
+	b, err := r.bucket(q.Bucket)
+	if err != nil {
+		return meta.Version{}, err
 	}
+	rec.Version.Versioned = b.Versioning != meta.Unversioned || rec.Version.ID != meta.NullVersion
+	rec.Version.BucketConsistency = b.Consistency
 	if !rec.Version.Inline || !q.Body {
 		return rec.Version, nil
 	}

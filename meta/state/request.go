@@ -10,8 +10,9 @@ import (
 	"kintsugi/meta"
 )
 
-// rememberedRequests is how many of a group's last writes are known: a repetition comes within seconds.
-const rememberedRequests = 1024
+// rememberedRequests is how many of a group's last writes are known: a repetition comes within seconds, in which
+// a group may execute thousands.
+const rememberedRequests = 4096
 
 // requests mirrors a group's records of kind 'r'.
 type requests struct {

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"time"
 
 	"kintsugi/meta"
 )
@@ -54,6 +55,22 @@ func byNumber(p meta.Part, number int) int { return cmp.Compare(p.Number, number
 func (x *tx) putPart(c meta.PutPart) (meta.Part, error) {
 	part := c.Part
 	part.Modified = x.at
+	id := requestID(c.RequestID, c.Bucket, c.Key, nil)
+	if done, err := x.executed(id); done != nil || err != nil {
+		if err == nil && done.Put != nil {
+			part.Modified = time.UnixMilli(done.Put.Modified).UTC()
+		}
+		return part, err
+	}
+	part, err := x.replacePart(c, part)
+	if err != nil {
+		return part, err
+	}
+	return part, x.remember(id, request{Put: &meta.Put{Modified: part.Modified.UnixMilli()}})
+}
+
+// replacePart puts part in the place of the one with its number.
+func (x *tx) replacePart(c meta.PutPart, part meta.Part) (meta.Part, error) {
 	if _, _, err := x.openUpload(meta.UploadRef{Bucket: c.Bucket, Key: c.Key, ID: c.UploadID}); err != nil {
 		return part, err
 	}
@@ -112,6 +129,22 @@ func (r *reader) parts(layout string, after, limit int) ([]meta.Part, error) {
 }
 
 func (x *tx) completeUpload(c meta.CompleteUpload) (meta.Put, error) {
+	id := requestID(c.RequestID, c.Bucket, c.Key, nil)
+	if done, err := x.executed(id); done != nil || err != nil {
+		if err == nil && done.Put != nil {
+			return *done.Put, nil
+		}
+		return meta.Put{}, err
+	}
+	put, err := x.assemble(c)
+	if err != nil {
+		return put, err
+	}
+	return put, x.remember(id, request{Put: &put})
+}
+
+// assemble makes the object.
+func (x *tx) assemble(c meta.CompleteUpload) (meta.Put, error) {
 	b, upload, err := x.openUpload(meta.UploadRef{Bucket: c.Bucket, Key: c.Key, ID: c.UploadID})
 	if err == meta.ErrNoSuchUpload {
 		return x.completedBefore(b, c)
@@ -255,10 +288,18 @@ func (x *tx) keepPages(rec *record, all int, listed []meta.Part) error {
 	return x.dropLayout(rec.Layout, rec.Kept)
 }
 
-func (x *tx) abortUpload(u meta.UploadRef) (any, error) {
+func (x *tx) abortUpload(c meta.AbortUpload) (any, error) {
+	id := requestID(c.RequestID, c.Bucket, c.Key, nil)
+	if done, err := x.executed(id); done != nil || err != nil {
+		return nil, err
+	}
+	u := c.UploadRef
 	if _, _, err := x.openUpload(u); err != nil {
 		return nil, err
 	}
 	x.remove(uploadKey(x.group, u.Bucket, u.Key, u.ID))
-	return nil, x.dropLayout(u.ID, nil)
+	if err := x.dropLayout(u.ID, nil); err != nil {
+		return nil, err
+	}
+	return nil, x.remember(id, request{})
 }

@@ -1,4 +1,4 @@
-package metatest_test
+package metatest
 
 import (
 	"bytes"
@@ -9,106 +9,11 @@ import (
 	"time"
 
 	"kintsugi/meta"
-	"kintsugi/meta/metatest"
 	"kintsugi/placement"
 )
 
-const bucket = "bucket"
-
-func newClient(t testing.TB, versioning meta.Versioning) *meta.Client {
-	t.Helper()
-	c := metatest.New(t)
-	must(t, c.CreateBucket(t.Context(), meta.Bucket{Name: bucket, Owner: "me"}))
-	setVersioning(t, c, versioning)
-	return c
-}
-
-func setVersioning(t testing.TB, c *meta.Client, v meta.Versioning) {
-	t.Helper()
-	if v != meta.Unversioned {
-		must(t, c.SetVersioning(t.Context(), bucket, v))
-	}
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func put(t testing.TB, c *meta.Client, key, body string) meta.Put {
-	t.Helper()
-	p, err := c.PutObject(t.Context(), inline(key, body))
-	must(t, err)
-	return p
-}
-
-func inline(key, body string) meta.PutObject {
-	return meta.PutObject{
-		Bucket: bucket, Key: key, Body: []byte(body),
-		Version: meta.Version{Size: int64(len(body)), ETag: etag(body)},
-	}
-}
-
-func etag(body string) string { return fmt.Sprintf("%x", body) }
-
-func get(t testing.TB, c *meta.Client, key string, id *meta.VersionID) (string, error) {
-	t.Helper()
-	v, err := c.Object(t.Context(), meta.GetObject{Bucket: bucket, Key: key, Version: id, Body: true})
-	return string(v.Body), err
-}
-
-func wantBody(t testing.TB, c *meta.Client, key string, id *meta.VersionID, want string) {
-	t.Helper()
-	if got, err := get(t, c, key, id); err != nil || got != want {
-		t.Errorf("%s: got %q, %v, want %q", key, got, err, want)
-	}
-}
-
-func wantErr(t testing.TB, err, want error) {
-	t.Helper()
-	if !errors.Is(err, want) {
-		t.Errorf("got %v, want %v", err, want)
-	}
-}
-
-func remove(t testing.TB, c *meta.Client, key string, id *meta.VersionID) meta.Deleted {
-	t.Helper()
-	d, err := c.DeleteObject(t.Context(), meta.DeleteObject{Bucket: bucket, Key: key, Version: id})
-	must(t, err)
-	return d
-}
-
-// blob returns a blob of a key with a size.
-func blob(c *meta.Client, key string, size int64) meta.Blob {
-	return meta.Blob{ID: c.NewBlobID(bucket, key), Size: size, ChunkSize: 8 << 20, Runs: []meta.Run{{Chunks: 1, K: 4, M: 2, Epoch: 1}}}
-}
-
-// garbage empties all deletion queues and returns the blobs that were in them.
-func garbage(t testing.TB, c *meta.Client) map[placement.BlobID]bool {
-	t.Helper()
-	blobs := make(map[placement.BlobID]bool)
-	for group := range c.Groups() {
-		for {
-			list, err := c.Garbage(t.Context(), group, 100)
-			must(t, err)
-			if len(list) == 0 {
-				break
-			}
-			var sequences []uint64
-			for _, g := range list {
-				blobs[g.Blob.ID] = true
-				sequences = append(sequences, g.Sequence)
-			}
-			must(t, c.Forget(t.Context(), group, sequences))
-		}
-	}
-	return blobs
-}
-
-func TestBuckets(t *testing.T) {
-	c := newClient(t, meta.Unversioned)
+func testBuckets(t *testing.T, open Open) {
+	c := newClient(t, open, meta.Unversioned)
 	ctx := t.Context()
 	wantErr(t, c.CreateBucket(ctx, meta.Bucket{Name: bucket, Owner: "me"}), meta.ErrBucketExists)
 	must(t, c.CreateBucket(ctx, meta.Bucket{Name: "another", Owner: "you"}))
@@ -135,8 +40,8 @@ func TestBuckets(t *testing.T) {
 	}
 }
 
-func TestDeleteBucket(t *testing.T) {
-	c := newClient(t, meta.VersioningEnabled)
+func testDeleteBucket(t *testing.T, open Open) {
+	c := newClient(t, open, meta.VersioningEnabled)
 	ctx := t.Context()
 	wantErr(t, c.DeleteBucket(ctx, "none"), meta.ErrNoSuchBucket)
 	put(t, c, "key", "body")
@@ -171,8 +76,8 @@ func TestDeleteBucket(t *testing.T) {
 	put(t, c, "key", "again")
 }
 
-func TestUnversioned(t *testing.T) {
-	c := newClient(t, meta.Unversioned)
+func testUnversioned(t *testing.T, open Open) {
+	c := newClient(t, open, meta.Unversioned)
 	_, err := get(t, c, "key", nil)
 	wantErr(t, err, meta.ErrNoSuchKey)
 	if p := put(t, c, "key", "one"); p.Version != meta.NullVersion || p.Versioned || p.ETag != etag("one") {
@@ -197,8 +102,8 @@ func TestUnversioned(t *testing.T) {
 	wantBody(t, c, "empty", nil, "")
 }
 
-func TestVersioned(t *testing.T) {
-	c := newClient(t, meta.VersioningEnabled)
+func testVersioned(t *testing.T, open Open) {
+	c := newClient(t, open, meta.VersioningEnabled)
 	one, two := put(t, c, "key", "one"), put(t, c, "key", "two")
 	if one.Version == 0 || two.Version <= one.Version || !two.Versioned {
 		t.Fatalf("versions %d, %d", one.Version, two.Version)
@@ -233,8 +138,8 @@ func TestVersioned(t *testing.T) {
 	remove(t, c, "key", &one.Version)
 }
 
-func TestSuspended(t *testing.T) {
-	c := newClient(t, meta.Unversioned)
+func testSuspended(t *testing.T, open Open) {
+	c := newClient(t, open, meta.Unversioned)
 	null := meta.NullVersion
 	put(t, c, "key", "before")
 	setVersioning(t, c, meta.VersioningEnabled)
@@ -265,7 +170,7 @@ func TestSuspended(t *testing.T) {
 	wantBody(t, c, "key", nil, "versioned")
 }
 
-func TestConditions(t *testing.T) {
+func testConditions(t *testing.T, open Open) {
 	size, wrong := int64(4), int64(5)
 	long := time.Now().Add(-time.Hour)
 	for _, tc := range []struct {
@@ -289,7 +194,7 @@ func TestConditions(t *testing.T) {
 		{"time differs", "body", meta.Condition{IfMatchModified: &long}, meta.ErrPrecondition, meta.ErrPrecondition},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			c := newClient(t, meta.VersioningEnabled)
+			c := newClient(t, open, meta.VersioningEnabled)
 			for _, key := range []string{"put", "delete"} {
 				if tc.current != "" {
 					put(t, c, key, tc.current)
@@ -308,8 +213,8 @@ func TestConditions(t *testing.T) {
 	}
 }
 
-func TestRepeatedRequest(t *testing.T) {
-	c := newClient(t, meta.VersioningEnabled)
+func testRepeatedRequest(t *testing.T, open Open) {
+	c := newClient(t, open, meta.VersioningEnabled)
 	p := inline("key", "one")
 	p.Version.RequestID, p.Condition.IfNoneMatch = "request", true
 	first, err := c.PutObject(t.Context(), p)
@@ -344,8 +249,8 @@ func TestRepeatedRequest(t *testing.T) {
 	}
 }
 
-func TestDeleteObjects(t *testing.T) {
-	c := newClient(t, meta.Unversioned)
+func testDeleteObjects(t *testing.T, open Open) {
+	c := newClient(t, open, meta.Unversioned)
 	var dels []meta.DeleteObject
 	for i := range 1000 {
 		key := fmt.Sprint("key", i)
@@ -369,8 +274,8 @@ func TestDeleteObjects(t *testing.T) {
 	}
 }
 
-func TestGarbage(t *testing.T) {
-	c := newClient(t, meta.Unversioned)
+func testGarbage(t *testing.T, open Open) {
+	c := newClient(t, open, meta.Unversioned)
 	a, b := blob(c, "key", 100000), blob(c, "key", 100000)
 	p := meta.PutObject{Bucket: bucket, Key: "key", Version: meta.Version{Size: 100000, Blobs: []meta.Blob{a}}}
 	_, err := c.PutObject(t.Context(), p)
@@ -401,8 +306,8 @@ func TestGarbage(t *testing.T) {
 	wantErr(t, err, meta.ErrFormat)
 }
 
-func TestTags(t *testing.T) {
-	c := newClient(t, meta.VersioningEnabled)
+func testTags(t *testing.T, open Open) {
+	c := newClient(t, open, meta.VersioningEnabled)
 	id := put(t, c, "key", "one").Version
 	put(t, c, "key", "two")
 	for _, version := range []*meta.VersionID{nil, &id} {
@@ -419,8 +324,8 @@ func TestTags(t *testing.T) {
 	wantErr(t, err, meta.ErrNoSuchKey)
 }
 
-func TestClusterMap(t *testing.T) {
-	c := metatest.New(t)
+func testClusterMap(t *testing.T, open Open) {
+	c := open(t)
 	ctx := context.Background()
 	if m, err := c.ClusterMap(ctx); m != nil || err != nil {
 		t.Fatal(m, err)
@@ -438,4 +343,30 @@ func TestClusterMap(t *testing.T) {
 	if got.Epoch != next.Epoch || len(got.Drives) != 2 {
 		t.Errorf("got epoch %d", got.Epoch)
 	}
+}
+
+func testBucketConsistency(t *testing.T, open Open) {
+	c := newClient(t, open, meta.VersioningEnabled)
+	ctx := t.Context()
+	must(t, c.CreateBucket(ctx, meta.Bucket{Name: "stale", Consistency: meta.Eventual}))
+	b, err := c.Bucket(ctx, "stale", meta.Linearizable)
+	if must(t, err); b.Consistency != meta.Eventual {
+		t.Errorf("a bucket made for eventual reads has %d", b.Consistency)
+	}
+	for i := range 8 { // of several groups
+		put(t, c, fmt.Sprint("key", i), "body")
+	}
+	for _, want := range []meta.Consistency{meta.Eventual, meta.Linearizable} {
+		must(t, c.SetConsistency(ctx, bucket, want))
+		if b, err := c.Bucket(ctx, bucket, meta.Linearizable); err != nil || b.Consistency != want || b.Versioning != meta.VersioningEnabled {
+			t.Errorf("bucket %+v, %v, want consistency %d", b, err, want)
+		}
+		for i := range 8 {
+			v, err := c.Object(ctx, meta.GetObject{Bucket: bucket, Key: fmt.Sprint("key", i)})
+			if err != nil || v.BucketConsistency != want {
+				t.Errorf("a version tells consistency %d, %v, want %d", v.BucketConsistency, err, want)
+			}
+		}
+	}
+	wantErr(t, c.SetConsistency(ctx, "nowhere", meta.Eventual), meta.ErrNoSuchBucket)
 }

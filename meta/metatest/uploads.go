@@ -1,4 +1,4 @@
-package metatest_test
+package metatest
 
 import (
 	"fmt"
@@ -36,8 +36,8 @@ func (u *uploadTest) complete(minSize int64, parts ...meta.CompletedPart) (meta.
 	})
 }
 
-func TestComplete(t *testing.T) {
-	c := newClient(t, meta.VersioningEnabled)
+func testComplete(t *testing.T, open Open) {
+	c := newClient(t, open, meta.VersioningEnabled)
 	u := newUpload(t, c)
 	one, dropped := u.part(1, 5)
 	one2, kept := u.part(1, 6)
@@ -87,10 +87,10 @@ func TestComplete(t *testing.T) {
 }
 
 // TestManyParts completes uploads whose parts stay in their pages, with and without unlisted parts.
-func TestManyParts(t *testing.T) {
+func testManyParts(t *testing.T, open Open) {
 	for _, step := range []int{1, 3} {
 		t.Run(fmt.Sprint("every ", step), func(t *testing.T) {
-			c := newClient(t, meta.Unversioned)
+			c := newClient(t, open, meta.Unversioned)
 			u := newUpload(t, c)
 			var listed []meta.CompletedPart
 			size := int64(0)
@@ -125,8 +125,8 @@ func TestManyParts(t *testing.T) {
 }
 
 // TestCopyOfManyParts copies a version of many blobs onto itself.
-func TestCopyOfManyParts(t *testing.T) {
-	c := newClient(t, meta.Unversioned)
+func testCopyOfManyParts(t *testing.T, open Open) {
+	c := newClient(t, open, meta.Unversioned)
 	p := meta.PutObject{Bucket: bucket, Key: "key"}
 	for n := range 100 {
 		p.Version.Blobs = append(p.Version.Blobs, blob(c, "key", 10))
@@ -155,8 +155,8 @@ func TestCopyOfManyParts(t *testing.T) {
 }
 
 // TestCopiedParts completes an upload of few parts with many blobs, as UploadPartCopy makes them.
-func TestCopiedParts(t *testing.T) {
-	c := newClient(t, meta.Unversioned)
+func testCopiedParts(t *testing.T, open Open) {
+	c := newClient(t, open, meta.Unversioned)
 	u := newUpload(t, c)
 	var listed []meta.CompletedPart
 	for n := 1; n <= 2; n++ {
@@ -183,8 +183,8 @@ func TestCopiedParts(t *testing.T) {
 }
 
 // TestEmptyPart completes an upload of one part without bytes.
-func TestEmptyPart(t *testing.T) {
-	c := newClient(t, meta.Unversioned)
+func testEmptyPart(t *testing.T, open Open) {
+	c := newClient(t, open, meta.Unversioned)
 	u := newUpload(t, c)
 	_, err := c.PutPart(t.Context(), meta.PutPart{Bucket: bucket, Key: "key", UploadID: u.id, Part: meta.Part{Number: 1, ETag: "e"}})
 	must(t, err)
@@ -197,8 +197,8 @@ func TestEmptyPart(t *testing.T) {
 	}
 }
 
-func TestAbortAndParts(t *testing.T) {
-	c := newClient(t, meta.Unversioned)
+func testAbortAndParts(t *testing.T, open Open) {
+	c := newClient(t, open, meta.Unversioned)
 	u := newUpload(t, c)
 	for _, n := range []int{40, 1, 33, 32, 10000} {
 		u.part(n, int64(n))
@@ -231,8 +231,8 @@ func TestAbortAndParts(t *testing.T) {
 	}
 }
 
-func TestListUploads(t *testing.T) {
-	c := newClient(t, meta.Unversioned)
+func testListUploads(t *testing.T, open Open) {
+	c := newClient(t, open, meta.Unversioned)
 	var want []string
 	for _, key := range []string{"a", "a", "b/1", "b/2", "c"} {
 		u, err := c.CreateUpload(t.Context(), bucket, meta.Upload{Key: key})
