@@ -1,0 +1,327 @@
+package shardrpc
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/semaphore"
+
+	"kintsugi/internal/directio"
+	"kintsugi/internal/rpc"
+	"kintsugi/placement"
+	"kintsugi/storagenode/shardstore"
+)
+
+// Store is a drive of this process, as *shardstore.Store is.
+type Store interface {
+	Put(context.Context, shardstore.Header, []byte) error
+	ReadAt(ctx context.Context, id placement.ShardID, p []byte, off int64) error
+	Stat(context.Context, placement.ShardID) (shardstore.Info, error)
+	Delete(context.Context, []placement.ShardID) error
+	Drop(context.Context, []placement.ShardID) error
+	List(ctx context.Context, partition uint32, after placement.ShardID, limit int) ([]shardstore.Info, error)
+	Digest(ctx context.Context, partition uint32) (shardstore.Digest, error)
+	Usage() shardstore.Usage
+}
+
+// Fence tells whether writes may pass, as *storagenode.Fence does.
+type Fence interface {
+	// Admit is asked before a write and again before it is acknowledged.
+	Admit(partition uint32, drive placement.DriveID, epoch uint64) error
+	// AdmitDrop is asked before copies are removed that were too many under the map of an epoch.
+	AdmitDrop(epoch uint64, ids []placement.ShardID) error
+	// Heard is told under which map somebody acts.
+	Heard(epoch uint64)
+}
+
+// ServerConfig of a Server. Only Drives is required.
+type ServerConfig struct {
+	// Drives returns a drive of this process, nil for one that is not here.
+	Drives func(placement.DriveID) Store
+	Fence  Fence                   // nil: everything passes
+	Map    func() *placement.Map   // to check what writers say of a shard; nil: it is not
+	Hint   func(placement.ShardID) // is told of shards that others miss here; nil: nobody
+	// Memory bounds the payloads that are being written, and those being read, in bytes each; 0 means 64 MiB. Who gets none waits.
+	Memory int64
+
+	Logger     *slog.Logger          // nil: discard
+	Registerer prometheus.Registerer // nil: no metrics
+}
+
+// Server answers for the drives of this process.
+type Server struct {
+	cfg     ServerConfig
+	buffers directio.Pool
+	writes  *semaphore.Weighted
+	reads   *semaphore.Weighted
+	answers sync.Pool // of *[]byte: lists, digests
+	metrics *metrics
+}
+
+// New returns a Server.
+func New(cfg ServerConfig) (*Server, error) {
+	cfg.Memory = cmp.Or(cfg.Memory, 64<<20)
+	cfg.Logger = cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))
+	if cfg.Hint == nil {
+		cfg.Hint = func(placement.ShardID) {}
+	}
+	if cfg.Fence == nil {
+		cfg.Fence = noFence{}
+	}
+	m, err := newMetrics(cfg.Registerer)
+	if err != nil {
+		return nil, err
+	}
+	return &Server{
+		cfg: cfg, writes: semaphore.NewWeighted(cfg.Memory), reads: semaphore.NewWeighted(cfg.Memory), metrics: m,
+		answers: sync.Pool{New: func() any { return new([]byte) }},
+	}, nil
+}
+
+// noFence lets everything pass.
+type noFence struct{}
+
+func (noFence) Admit(uint32, placement.DriveID, uint64) error { return nil }
+func (noFence) AdmitDrop(uint64, []placement.ShardID) error   { return nil }
+func (noFence) Heard(uint64)                                  {}
+
+// Handle adds the methods to a server.
+func (s *Server) Handle(r *rpc.Server) {
+	const cluster = rpc.Gateway | rpc.Storage | rpc.Meta
+	for _, m := range []struct {
+		method  rpc.Method
+		allowed rpc.Role
+		handler rpc.Handler
+	}{
+		{MethodPut, cluster, s.put},
+		{MethodReadAt, cluster, s.readAt},
+		{MethodStats, cluster | rpc.Admin, s.stats},
+		{MethodDelete, cluster, s.delete},
+		{MethodDrop, cluster, s.drop},
+		{MethodList, cluster | rpc.Admin, s.list},
+		{MethodDigests, cluster | rpc.Admin, s.digests},
+		{MethodUsage, cluster | rpc.Admin, s.usage},
+		{MethodHint, cluster, s.hint},
+	} {
+		r.Handle(m.method, m.allowed, func(ctx context.Context, r *rpc.Request) error { return toWire(m.handler(ctx, r)) })
+	}
+}
+
+// drive returns the store that a request is about.
+func (s *Server) drive(id placement.DriveID) (Store, error) {
+	if d := s.cfg.Drives(id); d != nil {
+		return d, nil
+	}
+	return nil, fmt.Errorf("%w: %s", ErrNoDrive, id)
+}
+
+func (s *Server) put(ctx context.Context, r *rpc.Request) error {
+	request, err := decodePut(r.Head)
+	if err != nil {
+		return err
+	}
+	h := request.header
+	store, err := s.drive(request.drive)
+	if err != nil {
+		return err
+	}
+	if err := s.checkHeader(&h, r.Size); err != nil {
+		return err
+	}
+	if err := s.cfg.Fence.Admit(h.Partition, request.drive, h.Epoch); err != nil {
+		return err
+	}
+	need := min(int64(r.Size), s.cfg.Memory)
+	if err := s.writes.Acquire(ctx, need); err != nil {
+		return err
+	}
+	defer s.writes.Release(need)
+	payload := s.buffers.Get(int64(r.Size))
+	defer s.buffers.Put(payload)
+	if err := r.ReadBody(payload); err != nil {
+		return err
+	}
+	if sumOf(payload) != request.sum {
+		s.metrics.mangled.Inc()
+		return ErrMangled
+	}
+	if err := store.Put(ctx, h, payload); err != nil {
+		return err
+	}
+	s.metrics.written.Add(float64(r.Size))
+	// The node may have been stopped meanwhile, and others gone on without it.
+	return s.cfg.Fence.Admit(h.Partition, request.drive, h.Epoch)
+}
+
+// checkHeader refuses a shard that could never be found again.
+func (s *Server) checkHeader(h *shardstore.Header, size int) error {
+	if size > shardstore.MaxPayload {
+		return shardstore.ErrTooLarge
+	}
+	if s.cfg.Map == nil {
+		return nil
+	}
+	if m := s.cfg.Map(); m != nil && m.Partition(h.ID.Blob, h.ID.Chunk) != h.Partition {
+		return fmt.Errorf("%w: chunk is not of partition %d", ErrRequest, h.Partition)
+	}
+	return nil
+}
+
+func (s *Server) readAt(ctx context.Context, r *rpc.Request) error {
+	request, err := decodeRead(r.Head)
+	if err != nil {
+		return err
+	}
+	store, err := s.drive(request.drive)
+	if err != nil {
+		return err
+	}
+	size := int64(request.length)
+	if size > shardstore.MaxPayload {
+		return shardstore.ErrRange
+	}
+	need := min(size, s.cfg.Memory)
+	if err := s.reads.Acquire(ctx, need); err != nil {
+		return err
+	}
+	defer s.reads.Release(need)
+	p := s.buffers.Get(size)
+	defer s.buffers.Put(p)
+	if err := store.ReadAt(ctx, request.id, p, request.offset); err != nil {
+		return err
+	}
+	s.metrics.read.Add(float64(size))
+	var sum [sumSize]byte
+	return r.Reply(le.AppendUint64(sum[:0], sumOf(p)), p)
+}
+
+// ids reads a request about many shards of one drive.
+func (s *Server) ids(r *rpc.Request) (idsRequest, Store, error) {
+	request, err := decodeIDs(r.Head)
+	if err != nil {
+		return request, nil, err
+	}
+	store, err := s.drive(request.drive)
+	return request, store, err
+}
+
+func (s *Server) stats(ctx context.Context, r *rpc.Request) error {
+	request, store, err := s.ids(r)
+	if err != nil {
+		return err
+	}
+	s.cfg.Fence.Heard(request.epoch)
+	return s.answer(r, func(b []byte) ([]byte, error) {
+		for _, id := range request.ids {
+			info, err := store.Stat(ctx, id)
+			c := codeOf(err)
+			if err != nil && (c == codeNone || c == codeFailed) {
+				return b, err // of the drive, not of this shard
+			}
+			if err != nil {
+				info = shardstore.Info{}
+			}
+			b = appendInfo(le.AppendUint16(b, uint16(c)), info)
+		}
+		return b, nil
+	})
+}
+
+// answer replies with a body that fill appends to a buffer.
+func (s *Server) answer(r *rpc.Request, fill func([]byte) ([]byte, error)) error {
+	p := s.answers.Get().(*[]byte)
+	defer s.answers.Put(p)
+	b, err := fill((*p)[:0])
+	*p = b
+	if err != nil {
+		return err
+	}
+	return r.Reply(nil, b)
+}
+
+func (s *Server) delete(ctx context.Context, r *rpc.Request) error {
+	request, store, err := s.ids(r)
+	if err != nil {
+		return err
+	}
+	return store.Delete(ctx, request.ids)
+}
+
+func (s *Server) drop(ctx context.Context, r *rpc.Request) error {
+	request, store, err := s.ids(r)
+	if err != nil {
+		return err
+	}
+	if request.epoch != 0 {
+		if err := s.cfg.Fence.AdmitDrop(request.epoch, request.ids); err != nil {
+			return err
+		}
+	}
+	return store.Drop(ctx, request.ids)
+}
+
+func (s *Server) list(ctx context.Context, r *rpc.Request) error {
+	request, err := decodeList(r.Head)
+	if err != nil {
+		return err
+	}
+	store, err := s.drive(request.drive)
+	if err != nil {
+		return err
+	}
+	s.cfg.Fence.Heard(request.epoch)
+	list, err := store.List(ctx, request.partition, request.after, int(min(request.limit, maxList)))
+	if err != nil {
+		return err
+	}
+	return s.answer(r, func(b []byte) ([]byte, error) { return appendInfos(b, list), nil })
+}
+
+func (s *Server) digests(ctx context.Context, r *rpc.Request) error {
+	request, err := decodeDigests(r.Head)
+	if err != nil {
+		return err
+	}
+	store, err := s.drive(request.drive)
+	if err != nil {
+		return err
+	}
+	s.cfg.Fence.Heard(request.epoch)
+	return s.answer(r, func(b []byte) ([]byte, error) {
+		for _, partition := range request.partitions {
+			d, err := store.Digest(ctx, partition)
+			if err != nil {
+				return b, err
+			}
+			b = appendDigest(b, d)
+		}
+		return b, nil
+	})
+}
+
+func (s *Server) usage(_ context.Context, r *rpc.Request) error {
+	h, _, err := decodeHead(r.Head)
+	if err != nil {
+		return err
+	}
+	store, err := s.drive(h.drive)
+	if err != nil {
+		return err
+	}
+	return r.Reply(nil, appendUsage(nil, store.Usage()))
+}
+
+func (s *Server) hint(_ context.Context, r *rpc.Request) error {
+	request, err := decodeIDs(r.Head)
+	if err != nil {
+		return err
+	}
+	for _, id := range request.ids {
+		s.cfg.Hint(id)
+	}
+	return nil
+}
