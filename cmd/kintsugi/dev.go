@@ -45,7 +45,8 @@ It runs in the foreground and stops what it started. Once all are ready, DIR/clu
   {"s3": [URL...], "processes": [{"role", "node", "pid", "addr", "admin", "dirs", "log", "command"}]}
 
 Everything is kept in DIR: the cluster secret, a directory per drive, a log per process. Started again with the
-same DIR it goes on with what is there, on the same ports; larger numbers than before add processes.
+same DIR it goes on with what is there, on the same ports; larger numbers than before add processes, also to a
+cluster that runs.
 
 A process that dies is reported and stays dead, so that you can watch the others do without it.
 SIGHUP starts all dead ones again.
@@ -55,26 +56,28 @@ them they follow from the cluster secret: kintsugi admin credentials --dir DIR.`
 		Example: `  kintsugi dev --dir ./cluster
   kintsugi dev --nodes 9 --metas 3 --gateways 2 --ec 4+2 --dir ./cluster --base-port 9000
   kill -9 $(jq '.processes[] | select(.node == "n3").pid' ./cluster/cluster.json)
-  kintsugi admin status --watch --dir ./cluster`,
+  kintsugi admin status --watch --dir ./cluster
+  kintsugi dev --servers 9 --dir ./cluster    # nine processes that have all roles each`,
 		Args:         cobra.NoArgs,
 		SilenceUsage: true,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&cfg.dir, "dir", "", "where everything is kept; made if it does not exist")
-	flags.IntVar(&cfg.shape.storage, "nodes", 9, "storage nodes")
-	flags.IntVar(&cfg.shape.metas, "metas", 3, "metadata nodes")
-	flags.IntVar(&cfg.shape.gateways, "gateways", 2, "gateways")
+	counts := map[string]*int{"nodes": &cfg.shape.storage, "metas": &cfg.shape.metas, "gateways": &cfg.shape.gateways, "servers": &cfg.shape.servers}
+	flags.IntVar(&cfg.shape.storage, "nodes", newShape.storage, "storage nodes")
+	flags.IntVar(&cfg.shape.metas, "metas", newShape.metas, "metadata nodes")
+	flags.IntVar(&cfg.shape.gateways, "gateways", newShape.gateways, "gateways")
+	flags.IntVar(&cfg.shape.servers, "servers", 0, "processes that have all roles; then there are no others unless they are asked for")
 	flags.IntVar(&cfg.shape.drives, "drives-per-node", 1, "drives of each new storage node")
 	flags.StringVar(&cfg.code, "ec", "", "data+parity shards of a chunk, such as 4+2; default: by the number of drives")
 	flags.IntVar(&cfg.basePort, "base-port", 0, "first of consecutive ports: S3 of the gateways, then the others; default: free ones")
 	flags.DurationVar(&cfg.outAfter, "out-after", 5*time.Second, "give a lost drive up after this time and rebuild its shards on the others")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		for name, n := range map[string]*int{"nodes": &cfg.shape.storage, "metas": &cfg.shape.metas, "gateways": &cfg.shape.gateways} {
-			if *n < 1 {
-				return fmt.Errorf("--%s: at least 1", name)
-			}
+		for name, n := range counts {
 			if !flags.Changed(name) {
-				*n = -*n // only where nothing is remembered
+				*n = asItIs
+			} else if *n < 0 || *n > maxDrives {
+				return fmt.Errorf("--%s: 0 to %d", name, maxDrives)
 			}
 		}
 		if err := cfg.settle(); err != nil {
@@ -114,15 +117,20 @@ func runDev(ctx context.Context, cfg devConfig, hup <-chan os.Signal, out io.Wri
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	dir, err := openDevDir(cfg.dir)
-	if err != nil {
+	if dir != nil {
+		defer dir.close()
+	}
+	if err != nil && !errors.Is(err, errDevRuns) {
 		return err
 	}
-	defer dir.close()
-	layout, err := dir.layout(cfg)
-	if err != nil {
-		return err
+	layout, failed := dir.layout(cfg)
+	if failed != nil {
+		return failed
 	}
-	d := newDev(cfg, layout, out)
+	if err != nil {
+		return tellRunner(dir, layout, out)
+	}
+	d := newDev(cfg, dir, layout, out)
 	defer d.stop()
 	if err := d.start(); err != nil {
 		return err
@@ -138,4 +146,17 @@ func runDev(ctx context.Context, cfg devConfig, hup <-chan os.Signal, out io.Wri
 	}
 	d.banner()
 	return d.watch(ctx, hup)
+}
+
+// tellRunner has the dev that runs the cluster start what was added to the layout.
+func tellRunner(dir *devDir, l devLayout, out io.Writer) error {
+	pid, err := dir.runner()
+	if err != nil {
+		return fmt.Errorf("%w, and does not say which process it is: %w", errDevRuns, err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGHUP); err != nil {
+		return fmt.Errorf("%w, as process %d: %w", errDevRuns, pid, err)
+	}
+	fmt.Fprintf(out, "the dev that runs this cluster (process %d) starts those of its %d processes that do not run\n", pid, len(l.Nodes))
+	return nil
 }

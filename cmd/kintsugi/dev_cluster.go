@@ -17,6 +17,7 @@ import (
 // dev is a running cluster. Only the goroutine of runDev touches it; ended is how the processes' own goroutines reach it.
 type dev struct {
 	cfg      devConfig
+	dir      *devDir
 	out      io.Writer
 	children []*devChild
 	ended    chan *devChild
@@ -49,14 +50,19 @@ const (
 	tellInterval  = 5 * time.Second
 )
 
-func newDev(cfg devConfig, l devLayout, out io.Writer) *dev {
-	d := &dev{cfg: cfg, out: out, ended: make(chan *devChild), stopping: make(chan struct{})}
-	for _, n := range l.Nodes {
+func newDev(cfg devConfig, dir *devDir, l devLayout, out io.Writer) *dev {
+	d := &dev{cfg: cfg, dir: dir, out: out, ended: make(chan *devChild), stopping: make(chan struct{})}
+	d.add(l)
+	return d
+}
+
+// add takes the processes of the layout that it has not yet.
+func (d *dev) add(l devLayout) {
+	for _, n := range l.Nodes[len(d.children):] {
 		d.children = append(d.children, &devChild{
-			node: n, command: l.command(cfg, n), log: filepath.Join(cfg.dir, n.Name+".log"),
+			node: n, command: l.command(d.cfg, n), log: filepath.Join(d.cfg.dir, n.Name+".log"),
 		})
 	}
-	return d
 }
 
 // start starts all processes that do not run.
@@ -153,26 +159,28 @@ func (d *dev) watch(ctx context.Context, hup <-chan os.Signal) error {
 	}
 }
 
-// restart starts the dead processes. Their directories are made again where they were removed.
+// restart starts the dead processes, and those that a second dev added. Directories that were removed are made again.
 func (d *dev) restart() error {
+	l, err := d.dir.remembered()
+	if err != nil {
+		return err
+	}
+	d.add(l)
+	if err := d.dir.prepare(l); err != nil {
+		return err
+	}
 	for _, c := range d.children {
-		if c.isRunning() {
-			continue
+		if !c.isRunning() {
+			d.tellDeath(c)
+			fmt.Fprintf(d.out, "%s is started\n", c.node.Name)
 		}
-		d.tellDeath(c)
-		for _, dir := range c.node.dirs(d.cfg.dir) {
-			if err := os.MkdirAll(dir, 0o700); err != nil {
-				return err
-			}
-		}
-		fmt.Fprintf(d.out, "%s is started again\n", c.node.Name)
 	}
 	return errors.Join(d.start(), d.announce())
 }
 
 // tellDeath reports a process that ended; once.
 func (d *dev) tellDeath(c *devChild) {
-	if c.told || c.isRunning() {
+	if c.told || c.pid == 0 || c.isRunning() {
 		return
 	}
 	c.told = true
@@ -190,7 +198,7 @@ func (d *dev) file() devFile {
 			Role: c.node.Role, Node: c.node.Name, PID: c.pid, Addr: loopback(c.node.RPC),
 			Admin: "http://" + loopback(c.node.Admin), Dirs: c.node.dirs(d.cfg.dir), Log: c.log, Command: c.command,
 		}
-		if c.node.Role == roleGateway {
+		if c.node.servesS3() {
 			p.S3 = "http://" + loopback(c.node.S3)
 			f.S3 = append(f.S3, p.S3)
 		}
@@ -235,7 +243,7 @@ func (d *dev) stop() {
 	if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		fmt.Fprintln(d.out, err)
 	}
-	for _, role := range []string{roleGateway, roleStorage, roleMeta} {
+	for _, role := range []string{roleGateway, roleServer, roleStorage, roleMeta} {
 		var ending sync.WaitGroup
 		for _, c := range d.children {
 			if c.node.Role == role {

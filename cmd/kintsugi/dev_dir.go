@@ -45,11 +45,25 @@ func openDevDir(path string) (*devDir, error) {
 	if err != nil {
 		return nil, err
 	}
+	d := &devDir{path, lock}
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		lock.Close()
-		return nil, fmt.Errorf("another dev runs the cluster in %s", path)
+		return d, errDevRuns
 	}
-	return &devDir{path, lock}, nil
+	_, err = lock.WriteAt(fmt.Appendf(nil, "%-10d\n", os.Getpid()), 0)
+	return d, err
+}
+
+// errDevRuns says that the cluster in the directory has its dev.
+var errDevRuns = errors.New("another dev runs the cluster in this directory")
+
+// runner is the process id of the dev that has the directory.
+func (d *devDir) runner() (pid int, err error) {
+	text := make([]byte, 10)
+	if _, err := d.lock.ReadAt(text, 0); err != nil {
+		return 0, err
+	}
+	_, err = fmt.Sscan(string(text), &pid)
+	return pid, err
 }
 
 // devLockName is locked by the dev that runs.
@@ -60,17 +74,9 @@ func (d *devDir) close() { d.lock.Close() }
 // layout reads what is remembered, lets it grow to what cfg asks for, and remembers that. It makes the secret
 // and the drives' directories.
 func (d *devDir) layout(cfg devConfig) (devLayout, error) {
-	var l devLayout
-	name := filepath.Join(d.path, devLayoutName)
-	data, err := os.ReadFile(name)
-	if err == nil {
-		err = json.Unmarshal(data, &l)
-	}
-	if err == nil && l.Format != devFormat {
-		err = fmt.Errorf("format %d is not known", l.Format)
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return l, fmt.Errorf("%s: %w", name, err)
+	l, err := d.remembered()
+	if err != nil {
+		return l, err
 	}
 	if cfg.code != "" && len(l.Nodes) > 0 && l.Code != cfg.code {
 		return l, fmt.Errorf("--ec %s: this cluster was born with %s", cfg.code, orDefault(l.Code))
@@ -81,10 +87,29 @@ func (d *devDir) layout(cfg devConfig) (devLayout, error) {
 	if l, err = l.grow(cfg.shape, portsFrom(cfg.basePort, l.ports())); err != nil {
 		return l, err
 	}
-	if err := writeJSONFile(name, l); err != nil {
+	if err := writeJSONFile(filepath.Join(d.path, devLayoutName), l); err != nil {
 		return l, err
 	}
 	return l, d.prepare(l)
+}
+
+// remembered reads the layout; none is an empty one.
+func (d *devDir) remembered() (l devLayout, err error) {
+	name := filepath.Join(d.path, devLayoutName)
+	data, err := os.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return l, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(data, &l)
+	}
+	if err == nil && l.Format != devFormat {
+		err = fmt.Errorf("format %d is not known", l.Format)
+	}
+	if err != nil {
+		return l, fmt.Errorf("%s: %w", name, err)
+	}
+	return l, nil
 }
 
 func orDefault(code string) string {

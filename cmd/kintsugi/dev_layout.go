@@ -16,11 +16,34 @@ const (
 	roleMeta    = "meta"
 	roleStorage = "storagenode"
 	roleGateway = "gateway"
+	roleServer  = "server" // all of them
 )
 
-// devShape says how many processes there are. A negative number is the default: it
-// counts only where there are none yet.
-type devShape struct{ storage, metas, gateways, drives int }
+// devShape says how many processes there are of each kind, and drives of each new storage node.
+type devShape struct{ storage, metas, gateways, servers, drives int }
+
+// asItIs stands for a number that was not asked for.
+const asItIs = -1
+
+// newShape is what a new cluster has.
+var newShape = devShape{storage: 9, metas: 3, gateways: 2}
+
+// settled replaces what was not asked for: by what there is, or else by what a new cluster has.
+func (s devShape) settled(l devLayout) devShape {
+	usual := newShape
+	if s.servers > 0 {
+		usual = devShape{}
+	}
+	if len(l.Nodes) > 0 {
+		usual = devShape{l.count(roleStorage), l.count(roleMeta), l.count(roleGateway), l.count(roleServer), 0}
+	}
+	for n, usual := range map[*int]int{&s.storage: usual.storage, &s.metas: usual.metas, &s.gateways: usual.gateways, &s.servers: usual.servers} {
+		if *n == asItIs {
+			*n = usual
+		}
+	}
+	return s
+}
 
 // devLayout is DIR/dev.json: the processes of the cluster and their ports. It is written before the first of them
 // starts and only ever grows.
@@ -45,8 +68,15 @@ type devNode struct {
 // errFewer refuses to leave out processes that have data.
 var errFewer = errors.New("fewer than there are")
 
+// errNoCluster refuses what cannot serve.
+var errNoCluster = errors.New("a cluster needs storage nodes, metadata nodes and gateways, or servers")
+
 // grow adds what is missing to want. Ports come from next.
 func (l devLayout) grow(want devShape, next func() (int, error)) (devLayout, error) {
+	want = want.settled(l)
+	if want.servers == 0 && (want.storage == 0 || want.metas == 0 || want.gateways == 0) {
+		return l, errNoCluster
+	}
 	l.Format, l.Nodes = devFormat, slices.Clone(l.Nodes)
 	for _, add := range []struct {
 		role, prefix string
@@ -54,21 +84,15 @@ func (l devLayout) grow(want devShape, next func() (int, error)) (devLayout, err
 	}{
 		// In the order of the ports: those that people type come first.
 		{roleGateway, "g", want.gateways, 0},
+		{roleServer, "s", want.servers, want.drives},
 		{roleMeta, "m", want.metas, 1},
 		{roleStorage, "n", want.storage, want.drives},
 	} {
 		have := l.count(add.role)
-		wanted := add.want
-		if wanted < 0 {
-			wanted = max(-wanted, 1)
-			if have > 0 {
-				wanted = have
-			}
+		if add.want < have {
+			return l, fmt.Errorf("%w: this cluster has %d of role %s, %d are asked for", errFewer, have, add.role, add.want)
 		}
-		if wanted < have {
-			return l, fmt.Errorf("%w: this cluster has %d of role %s, %d are asked for", errFewer, have, add.role, wanted)
-		}
-		for i := have; i < wanted; i++ {
+		for i := have; i < add.want; i++ {
 			l.Nodes = append(l.Nodes, devNode{Role: add.role, Name: fmt.Sprint(add.prefix, i+1), Drives: add.drives})
 		}
 	}
@@ -88,7 +112,7 @@ func (l devLayout) count(role string) (n int) {
 func (l devLayout) assignPorts(next func() (int, error)) error {
 	var missing []*int
 	for i := range l.Nodes {
-		if n := &l.Nodes[i]; n.Role == roleGateway && n.S3 == 0 {
+		if n := &l.Nodes[i]; n.servesS3() && n.S3 == 0 {
 			missing = append(missing, &n.S3)
 		}
 	}
@@ -114,16 +138,21 @@ func (l devLayout) ports() map[int]bool {
 	return used
 }
 
+// maxSeeds is how many servers others are told of: as many as there are replicas of the metadata at most.
+const maxSeeds = 5
+
 // seeds are the addresses that every process is given to find the cluster.
 func (l devLayout) seeds() string {
 	var addrs []string
 	for _, n := range l.Nodes {
-		if n.Role == roleMeta {
+		if n.Role == roleMeta || n.Role == roleServer && len(addrs) < maxSeeds {
 			addrs = append(addrs, loopback(n.RPC))
 		}
 	}
 	return strings.Join(addrs, ",")
 }
+
+func (n devNode) servesS3() bool { return n.Role == roleGateway || n.Role == roleServer }
 
 func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
@@ -143,10 +172,10 @@ func (l devLayout) command(cfg devConfig, n devNode) []string {
 		"--rpc-addr", loopback(n.RPC), "--admin-addr", loopback(n.Admin),
 		"--join", l.seeds(), "--cluster-secret-file", filepath.Join(cfg.dir, devSecretName),
 	}
-	if n.Role == roleGateway {
+	if n.servesS3() {
 		args = append(args, "--s3-addr", loopback(n.S3))
 	}
-	if n.Role == roleMeta {
+	if n.Role == roleMeta || n.Role == roleServer {
 		args = append(args, "--out-after", cfg.outAfter.String())
 	}
 	if code := cmp.Or(cfg.code, l.Code); code != "" {

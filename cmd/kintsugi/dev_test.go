@@ -23,7 +23,7 @@ const fakeRoles = "KINTSUGI_TEST_FAKE_ROLES"
 
 func isFakeRole() bool {
 	_, fake := os.LookupEnv(fakeRoles)
-	return fake && len(os.Args) > 1 && slices.Contains([]string{roleGateway, roleStorage, roleMeta}, os.Args[1])
+	return fake && len(os.Args) > 1 && slices.Contains([]string{roleGateway, roleServer, roleStorage, roleMeta}, os.Args[1])
 }
 
 // runFakeRole is all that dev wants of a process: it answers whether it is ready, and ends when told to.
@@ -148,7 +148,7 @@ func TestDevRunsACluster(t *testing.T) {
 		}
 	}
 
-	again := startFakeDev(t, dir, "", devShape{storage: 4, metas: -1, gateways: -1, drives: 1})
+	again := startFakeDev(t, dir, "", devShape{storage: 4, metas: asItIs, gateways: asItIs, drives: 1})
 	again.waitPrinted("ready s3=")
 	g := readCluster(t, dir)
 	if len(g.Processes) != 9 || g.Processes[i].Addr != n2.Addr || g.S3[0] != f.S3[0] {
@@ -188,16 +188,32 @@ func TestDevFails(t *testing.T) {
 	}
 }
 
-func TestDevIsAloneInItsDirectory(t *testing.T) {
-	dir, shape := t.TempDir(), devShape{storage: 1, metas: 1, gateways: 1, drives: 1}
-	first := startFakeDev(t, dir, "", shape)
+// A second dev adds processes to a cluster that runs, and starts those that died.
+func TestDevGrowsWhatRuns(t *testing.T) {
+	dir := t.TempDir()
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	first := startFakeDev(t, dir, "", devShape{storage: 1, metas: 1, gateways: 1, drives: 1})
 	first.waitPrinted("ready s3=")
-	if err := startFakeDev(t, dir, "", shape).wait(); err == nil || !strings.Contains(err.Error(), "another dev") {
-		t.Errorf("a second dev: %v", err)
+	if err := startFakeDev(t, dir, "", devShape{storage: 3, metas: asItIs, gateways: asItIs, drives: 2}).wait(); err != nil {
+		t.Fatalf("a second dev: %v", err)
+	}
+	first.hup <- <-hup
+	first.waitPrinted("n3 is started")
+	poll(t, 10*time.Second, "the new ones are in cluster.json", func() bool { return len(readCluster(t, dir).Processes) == 5 })
+	f := readCluster(t, dir)
+	if n3 := f.Processes[4]; n3.Node != "n3" || len(n3.Dirs) != 2 || !isAlive(n3.PID) {
+		t.Errorf("n3 is %+v", n3)
 	}
 	first.stop()
 	if err := first.wait(); err != nil {
 		t.Error(err)
+	}
+	for _, p := range f.Processes {
+		if isAlive(p.PID) {
+			t.Errorf("%s still runs", p.Node)
+		}
 	}
 }
 
@@ -236,11 +252,13 @@ func TestDevLayoutGrows(t *testing.T) {
 		err  error
 		got  string // name:s3/rpc/admin/drives of all
 	}{
-		{"new", nil, devShape{2, 1, 2, 1}, nil, "g1:9000/9002/9003/0 g2:9001/9004/9005/0 m1:0/9006/9007/1 n1:0/9008/9009/1 n2:0/9010/9011/1"},
-		{"defaults of a new one", nil, devShape{-1, -1, -1, 2}, nil, "g1:9000/9001/9002/0 m1:0/9003/9004/1 n1:0/9005/9006/2"},
-		{"defaults keep what is there", []devNode{{roleStorage, "n1", 1, 2, 0, 3}}, devShape{-9, -1, -1, 1}, nil,
-			"n1:0/1/2/3 g1:9000/9001/9002/0 m1:0/9003/9004/1"},
-		{"fewer", []devNode{{roleMeta, "m1", 1, 2, 0, 1}, {roleMeta, "m2", 3, 4, 0, 1}}, devShape{1, 1, 1, 1}, errFewer, ""},
+		{"new", nil, devShape{storage: 2, metas: 1, gateways: 2, drives: 1}, nil,
+			"g1:9000/9002/9003/0 g2:9001/9004/9005/0 m1:0/9006/9007/1 n1:0/9008/9009/1 n2:0/9010/9011/1"},
+		{"servers", nil, devShape{asItIs, asItIs, asItIs, 2, 3}, nil, "s1:9000/9002/9003/3 s2:9001/9004/9005/3"},
+		{"what was not asked for stays", []devNode{{roleStorage, "n1", 1, 2, 0, 3}, {roleMeta, "m1", 3, 4, 0, 1}, {roleGateway, "g1", 5, 6, 7, 0}},
+			devShape{2, asItIs, asItIs, asItIs, 1}, nil, "n1:0/1/2/3 m1:0/3/4/1 g1:7/5/6/0 n2:0/9000/9001/1"},
+		{"fewer", []devNode{{roleMeta, "m1", 1, 2, 0, 1}, {roleMeta, "m2", 3, 4, 0, 1}}, devShape{1, 1, 1, 0, 1}, errFewer, ""},
+		{"none to ask", nil, devShape{2, 1, 0, 0, 1}, errNoCluster, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			l, err := devLayout{Nodes: c.have}.grow(c.want, ports())
