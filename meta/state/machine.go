@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.etcd.io/raft/v3/raftpb"
 
+	"kintsugi/internal/pace"
 	"kintsugi/meta"
 	"kintsugi/meta/raftgroup"
 	"kintsugi/meta/state/lsm"
@@ -25,6 +26,8 @@ var (
 	ErrDamaged  = errors.New("metadata state damaged") // build it anew from the peers
 	ErrVanished = errors.New("metadata state vanished")
 	ErrClosed   = errors.New("metadata state closed")
+	// ErrIncomplete says that a group has no state here: none came yet, or it is being restored.
+	ErrIncomplete = errors.New("metadata state incomplete")
 )
 
 // Config is the settings of a Machine. The zero value is usable.
@@ -54,12 +57,15 @@ type Machine struct {
 
 	mu        sync.Mutex // guards what follows
 	positions map[uint16]raftgroup.Position
+	digests   map[uint16]*digest // the newest of each group
 	err       error
 	closed    bool
 
 	// Only the goroutine that calls Apply and Restore uses these. They mirror records.
 	buckets  map[uint16]map[string]meta.Bucket
 	requests map[uint16]*requests
+
+	digestPace pace.Pace // of all digests together
 
 	failed chan struct{}
 	stop   chan struct{}
@@ -82,10 +88,11 @@ func Open(dir string, config Config) (*Machine, error) {
 	}
 	m := &Machine{
 		dir: dir, config: config, db: db, codec: meta.NewCodec(),
-		positions: make(map[uint16]raftgroup.Position),
+		positions: make(map[uint16]raftgroup.Position), digests: make(map[uint16]*digest),
 		buckets:   make(map[uint16]map[string]meta.Bucket), requests: make(map[uint16]*requests),
 		failed: make(chan struct{}), stop: make(chan struct{}),
 	}
+	m.digestPace.PerSecond = digestBytesPerSecond
 	if err := m.begin(); err != nil {
 		return nil, errors.Join(damaged(err), db.Close())
 	}
@@ -233,6 +240,9 @@ func (m *Machine) Close() error {
 		return nil
 	}
 	m.closed = true
+	for _, d := range m.digests {
+		d.cancel()
+	}
 	m.mu.Unlock()
 	if m.metrics != nil {
 		m.config.Registerer.Unregister(m.metrics)
