@@ -1,0 +1,78 @@
+package metarpc
+
+import (
+	"context"
+	"fmt"
+
+	"kintsugi/internal/rpc"
+	"kintsugi/meta"
+	"kintsugi/meta/raftgroup"
+)
+
+// Local is the replica of every group in this process. It answers for itself and asks nobody: where only the leader
+// can answer it fails with *raftgroup.NotLeaderError.
+type Local interface {
+	Propose(ctx context.Context, group int, cmd []byte) (any, error)
+	Query(ctx context.Context, group int, q any, c meta.Consistency) (any, error)
+}
+
+// Handle adds the methods of this package to s. local returns nil while the process has no replica.
+func Handle(s *rpc.Server, local func() Local) {
+	s.Handle(MethodPropose, rpc.Gateway|rpc.Meta|rpc.Admin, func(ctx context.Context, r *rpc.Request) error {
+		cmd := make([]byte, r.Size) // the log keeps it
+		if err := r.ReadBody(cmd); err != nil {
+			return err
+		}
+		head, body, err := propose(ctx, local(), r.Head, cmd)
+		if err != nil {
+			return faultOf(err).status()
+		}
+		return r.Reply(head, body)
+	})
+	s.Handle(MethodQuery, rpc.Gateway|rpc.Storage|rpc.Meta|rpc.Admin, func(ctx context.Context, r *rpc.Request) error {
+		head, body, err := query(ctx, local(), r.Head)
+		if err != nil {
+			return faultOf(err).status()
+		}
+		return r.Reply(head, body)
+	})
+}
+
+// propose executes a proposal and returns the answer.
+func propose(ctx context.Context, local Local, head, cmd []byte) (answer, body []byte, err error) {
+	h, rest, err := parseCall(head)
+	if err != nil {
+		return nil, nil, err
+	}
+	if h.query != 0 || len(rest) > 0 {
+		return nil, nil, fmt.Errorf("metadata proposal: %w", meta.ErrFormat)
+	}
+	if local == nil {
+		return nil, nil, &raftgroup.NotLeaderError{}
+	}
+	result, err := local.Propose(ctx, h.group, cmd)
+	if err != nil {
+		return nil, nil, err
+	}
+	return encodeResult(result)
+}
+
+// query answers a query.
+func query(ctx context.Context, local Local, head []byte) (answer, body []byte, err error) {
+	h, data, err := parseCall(head)
+	if err != nil {
+		return nil, nil, err
+	}
+	q, err := decodeQuery(h.query, data)
+	if err != nil {
+		return nil, nil, err
+	}
+	if local == nil {
+		return nil, nil, &raftgroup.NotLeaderError{}
+	}
+	result, err := local.Query(ctx, h.group, q, h.consistency)
+	if err != nil {
+		return nil, nil, err
+	}
+	return encodeResult(result)
+}
