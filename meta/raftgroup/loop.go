@@ -27,7 +27,8 @@ type loopState struct {
 	hold   *time.Timer
 	held   bool // hold is running
 	ticks  int
-	wrote  bool // since the last tick
+	wrote  bool            // since the last tick
+	gone   map[uint64]bool // peers that were said to be gone and not heard of since
 	full   atomic.Bool
 }
 
@@ -40,6 +41,7 @@ type peerBatch struct {
 func (s *loopState) init(h *Host) {
 	s.hold = time.NewTimer(time.Hour)
 	s.hold.Stop()
+	s.gone = map[uint64]bool{}
 	for _, g := range h.groups {
 		g.touch()
 	}
@@ -147,6 +149,7 @@ func (h *Host) shorten() error {
 // step gives a message to its group.
 func (h *Host) step(e *Envelope) {
 	if e.Group == everyGroup && e.Message.GetType() == raftpb.MsgForgetLeader {
+		h.loop.gone[e.Message.GetFrom()] = true
 		for _, g := range h.groups {
 			g.peerGone(e.Message.GetFrom())
 		}
@@ -156,6 +159,9 @@ func (h *Host) step(e *Envelope) {
 		return
 	}
 	g, m := h.groups[e.Group], e.Message
+	if len(h.loop.gone) > 0 {
+		delete(h.loop.gone, m.GetFrom())
+	}
 	g.touch()
 	switch m.GetType() {
 	case raftpb.MsgSnap:

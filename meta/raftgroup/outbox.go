@@ -137,7 +137,7 @@ func (g *group) rank(gone uint64) int {
 		return -1
 	}
 	for _, v := range voters {
-		if v == gone || v >= self {
+		if v == gone || v >= self || g.host.loop.gone[v] {
 			continue
 		}
 		if g.host.terms != nil {
