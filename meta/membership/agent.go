@@ -1,0 +1,225 @@
+package membership
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"kintsugi/internal/rpc"
+)
+
+// Caller sends calls to other processes: an *rpc.Client.
+type Caller interface {
+	Do(ctx context.Context, addr string, call *rpc.Call) (rpc.Reply, error)
+}
+
+// AgentConfig wires an Agent. What it calls must not block for long: a beat waits for it.
+type AgentConfig struct {
+	Caller    Caller
+	Directory *Directory
+	// Local is the coordinator of this process, nil if it has none.
+	Local *Coordinator
+	// Report returns what this process says of itself: Drives, Epoch, Clean, OldestRead, Repair, Leads, Cluster. The rest is
+	// set by the agent. What is in Clean is told until a coordinator heard it; Report need not repeat it.
+	Report func() Beat
+	// Apply takes an answer: Map, Twice, Ripe, Orders, Founding. The directory has it already. until is when the
+	// right to write shards ends.
+	Apply func(a Answer, until time.Time)
+	// Refused is told why the cluster refuses this process, each time that it does. Nil: logged.
+	Refused func(reason string)
+	// Down is told the address of a process that is no more: what waits for it waits in vain. Nil: nothing.
+	Down func(addr string)
+	// Keep is told the nodes to look for at the next start, whenever they change. Nil: nothing.
+	Keep func([]Node)
+
+	// Patience is how long a coordinator may take to answer, HoldTime included; 0 means 1 s.
+	Patience time.Duration
+	Logger   *slog.Logger // nil: discard
+}
+
+// Intervals of an agent.
+const (
+	patience      = time.Second
+	probeTimeout  = 400 * time.Millisecond // of a beat to one who may be the coordinator
+	beatPause     = 20 * time.Millisecond  // between two beats at least
+	refusedPause  = time.Second
+	searchPause   = 50 * time.Millisecond // between two rounds of looking for a coordinator
+	helloPause    = 300 * time.Millisecond
+	suspectTime   = 2 * time.Second // one that did not answer is asked last for so long
+	farewellLimit = 300 * time.Millisecond
+)
+
+// Agent keeps this process a member: it beats, and passes on what the coordinator answers.
+type Agent struct {
+	cfg     AgentConfig
+	leader  string               // address of the coordinator, "" while it is looked for
+	suspect map[string]time.Time // until when an address is asked last
+	clean   []Clean              // not heard by a coordinator yet
+	greeted time.Time            // when the others were last asked for what they know
+	kept    []Node
+}
+
+// NewAgent returns an Agent that does nothing until Run.
+func NewAgent(cfg AgentConfig) *Agent {
+	cfg.Patience = cmp.Or(cfg.Patience, patience)
+	cfg.Logger = cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))
+	return &Agent{cfg: cfg, suspect: map[string]time.Time{}}
+}
+
+// Run beats until ctx ends, then says that this process leaves.
+func (a *Agent) Run(ctx context.Context) {
+	for ctx.Err() == nil {
+		began := time.Now()
+		if a.leader == "" {
+			a.search(ctx)
+		} else {
+			a.follow(ctx)
+		}
+		if rest := beatPause - time.Since(began); rest > 0 {
+			pause(ctx, rest)
+		}
+	}
+	a.leave(context.WithoutCancel(ctx))
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
+
+// follow beats once to the coordinator that is known.
+func (a *Agent) follow(ctx context.Context) {
+	addr := a.leader
+	b := a.compose()
+	if err := a.beat(ctx, addr, &b, a.cfg.Patience); err != nil && ctx.Err() == nil {
+		a.cfg.Logger.Info("the coordinator does not answer", "addr", addr, "error", err)
+		a.leader = ""
+	}
+}
+
+var errElsewhere = errors.New("another node coordinates, or none")
+
+// beat sends one beat and takes the answer. Without an error leader is the coordinator, or whom the other named.
+func (a *Agent) beat(ctx context.Context, addr string, b *Beat, limit time.Duration) error {
+	sent := time.Now()
+	answer, err := a.send(ctx, addr, b, limit)
+	var refusal *rpc.StatusError
+	switch {
+	case errors.As(err, &refusal) && refusal.Code == codeNoCoordinator:
+		a.leader = ""
+		return errElsewhere
+	case err != nil:
+		a.suspect[addr] = time.Now().Add(suspectTime)
+		return err
+	case answer.Leader != "":
+		a.leader = ""
+		if answer.Leader != addr && time.Now().After(a.suspect[answer.Leader]) {
+			a.leader = answer.Leader
+		}
+		if a.leader == "" {
+			return errElsewhere
+		}
+		return nil
+	case answer.Refused != "":
+		a.leader = addr
+		a.refused(answer.Refused)
+		pause(ctx, refusedPause)
+		return nil
+	}
+	a.leader = addr
+	delete(a.suspect, addr)
+	a.clean = nil
+	a.apply(addr, answer, sent)
+	return nil
+}
+
+// compose returns the next beat.
+func (a *Agent) compose() Beat {
+	b := a.cfg.Report()
+	v := a.cfg.Directory.now.Load()
+	b.Format, b.Node, b.Table = Format, v.self.Node, v.table
+	if v.orders.Serial > b.Orders.Serial {
+		b.Orders = v.orders
+	}
+	a.clean = mergeClean(a.clean, b.Clean)
+	b.Clean = a.clean
+	return b
+}
+
+// mergeClean keeps one report for each epoch, and no more epochs than there may be news of.
+func mergeClean(kept, fresh []Clean) []Clean {
+	const maxEpochs = 64 // older ones are reported again by their reconcilers
+	for _, c := range fresh {
+		kept = addClean(kept, c)
+	}
+	if n := len(kept); n > maxEpochs {
+		kept = kept[n-maxEpochs:]
+	}
+	return kept
+}
+
+func addClean(kept []Clean, c Clean) []Clean {
+	for i := range kept {
+		if kept[i].Epoch == c.Epoch {
+			kept[i].Partitions = union(kept[i].Partitions, c.Partitions)
+			return kept
+		}
+	}
+	return append(kept, Clean{Epoch: c.Epoch, Partitions: union(nil, c.Partitions)})
+}
+
+// send gives the beat to the coordinator at addr.
+func (a *Agent) send(ctx context.Context, addr string, b *Beat, limit time.Duration) (*Answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	if a.cfg.Local != nil && addr == a.cfg.Directory.Self().Addr {
+		return a.cfg.Local.Beat(ctx, b)
+	}
+	reply, err := a.cfg.Caller.Do(ctx, addr, &rpc.Call{Method: MethodBeat, Head: encode(b), Idempotent: true})
+	if err != nil {
+		return nil, err
+	}
+	answer := new(Answer)
+	if err := decode(reply.Head, answer); err != nil {
+		return nil, err
+	}
+	return answer, nil
+}
+
+// apply passes an answer on.
+func (a *Agent) apply(addr string, answer *Answer, sent time.Time) {
+	down := a.cfg.Directory.apply(addr, answer)
+	if a.cfg.Down != nil {
+		for _, addr := range down {
+			a.cfg.Down(addr)
+		}
+	}
+	a.cfg.Apply(*answer, sent.Add(time.Duration(answer.Lease)*time.Millisecond))
+	a.keep()
+}
+
+func (a *Agent) refused(reason string) {
+	if a.cfg.Refused != nil {
+		a.cfg.Refused(reason)
+		return
+	}
+	a.cfg.Logger.Error("the cluster refuses this node", "reason", reason)
+}
+
+// leave tells the coordinator that this process ends, so that nobody waits for it.
+func (a *Agent) leave(ctx context.Context) {
+	if a.leader == "" {
+		return
+	}
+	b := a.compose()
+	b.Leaving = true
+	if _, err := a.send(ctx, a.leader, &b, farewellLimit); err != nil {
+		a.cfg.Logger.Info("the coordinator was not told of the end", "error", err)
+	}
+}

@@ -1,0 +1,62 @@
+package membership
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"kintsugi/internal/rpc"
+)
+
+// NodeStatus is a node as the coordinator sees it.
+type NodeStatus struct {
+	Node   Node
+	Up     bool
+	Since  time.Time // when it became so
+	Heard  time.Time // its last beat
+	Epoch  uint64    // of the map that it has
+	Drives []DriveReport
+	Repair Repair
+	Leads  int // metadata groups
+}
+
+// Status lists the nodes by name.
+func (t *Table) Status() []NodeStatus {
+	all := make([]NodeStatus, 0, len(t.nodes))
+	for _, name := range slices.Sorted(maps.Keys(t.nodes)) {
+		e := t.nodes[name]
+		all = append(all, NodeStatus{
+			Node: e.node, Up: e.up, Since: e.since, Heard: e.heard, Epoch: e.last.epoch,
+			Drives: slices.Clone(e.drives), Repair: e.last.repair, Leads: e.last.leads,
+		})
+	}
+	return all
+}
+
+// OldestRead returns the start of the oldest read that a gateway has under way, in Unix milliseconds by its clock, or now. ok is
+// false while a gateway that may be up has not spoken.
+func (t *Table) OldestRead(now time.Time) (oldest int64, ok bool) {
+	oldest = now.UnixMilli()
+	for _, e := range t.nodes {
+		if !e.up || e.node.Roles&rpc.Gateway == 0 {
+			continue
+		}
+		if !e.beaten {
+			return 0, false
+		}
+		if e.last.oldestRead > 0 {
+			oldest = min(oldest, e.last.oldestRead)
+		}
+	}
+	return oldest, true
+}
+
+// Status returns the table; an error if another node coordinates.
+func (c *Coordinator) Status() ([]NodeStatus, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.leading(time.Now()) {
+		return nil, c.notCoordinator()
+	}
+	return c.term.table.Status(), nil
+}
