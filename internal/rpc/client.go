@@ -114,7 +114,7 @@ func (c *Client) start(ctx context.Context, p *peer, call *Call) (answer, error)
 			return a, nil
 		}
 		p.drop(l.raw)
-		if !again || retried || ctx.Err() != nil {
+		if !again || retried || ctx.Err() != nil || p.ctx.Err() != nil {
 			return answer{}, broken(ctx, p.addr, err)
 		}
 		p.closeIdle(time.Now())

@@ -98,11 +98,11 @@ func (p *peer) putIdle(l *link) {
 	}
 }
 
-// closeIdle closes the idle connections that were used last before a time, and returns how many are left.
-func (p *peer) closeIdle(before time.Time) int {
+// closeIdle closes the idle connections that were last used at a time or before, and returns how many are left.
+func (p *peer) closeIdle(until time.Time) int {
 	p.mu.Lock()
 	n := 0
-	for n < len(p.idle) && p.idle[n].since.Before(before) {
+	for n < len(p.idle) && !p.idle[n].since.After(until) {
 		n++
 	}
 	old := append([]*link(nil), p.idle[:n]...)

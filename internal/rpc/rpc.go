@@ -45,7 +45,8 @@ const (
 
 // Errors are matched with errors.Is; they come wrapped with the address.
 var (
-	// ErrUnreachable says that no connection could be made: the call was not sent.
+	// ErrUnreachable says that no connection could be made: the call was not sent, or, if it is idempotent, perhaps over
+	// an earlier connection that broke.
 	ErrUnreachable = errors.New("node unreachable")
 	// ErrBroken says that the connection broke: the call may or may not have been executed.
 	ErrBroken = errors.New("connection to node broke")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"runtime/debug"
 	"sync"
 	"syscall"
 	"time"
@@ -227,6 +228,7 @@ func (s *Server) handle(m *method, r *Request, h header) (err error) {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("%w: %v", errPanic, p)
 			s.metrics.panics.Inc()
+			s.cfg.Logger.Error("handler panicked", slog.Int("method", int(r.Method)), slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
 		}
 	}()
 	r.deadline = ctx.deadline
@@ -245,10 +247,8 @@ func (s *Server) status(r *Request, err error) *StatusError {
 		return status
 	case errors.Is(err, context.DeadlineExceeded):
 		return &StatusError{Code: codeDeadline}
-	case r.conn.failed || s.ctx.Err() != nil:
-		// The caller is gone, or the server is going: there is nothing wrong with the handler.
-	case errors.Is(err, errPanic):
-		s.cfg.Logger.Error("handler panicked", slog.Int("method", int(r.Method)), slog.Any("panic", err))
+	case r.conn.failed, s.ctx.Err() != nil, errors.Is(err, errPanic):
+		// The caller is gone, the server is going, or it is logged already.
 	default:
 		s.cfg.Logger.Warn("call failed", slog.Int("method", int(r.Method)), slog.String("node", r.From.Node), slog.Any("error", err))
 	}

@@ -59,6 +59,8 @@ func newTransport(s *secret.Secret, self Identity, newest uint8) (*transport, er
 		Certificates:           []tls.Certificate{own},
 		NextProtos:             protocols(newest),
 		SessionTicketsDisabled: true,
+		// Records of full size from the start: small ones are for browsers that render what has come so far.
+		DynamicRecordSizingDisabled: true,
 	}
 	client, server := base.Clone(), base.Clone()
 	client.RootCAs, client.ServerName = pool, serverName
