@@ -39,11 +39,13 @@ type Config struct {
 	Logger  *slog.Logger   // nil: discard
 }
 
+const defaultBytesPerSecond = 256 << 20
+
 func (c Config) withDefaults() (Config, error) {
 	if c.Drive.IsZero() {
 		return c, errors.New("storagenode: no drive")
 	}
-	c.BytesPerSecond = cmp.Or(c.BytesPerSecond, 256<<20)
+	c.BytesPerSecond = cmp.Or(c.BytesPerSecond, defaultBytesPerSecond)
 	c.Settle = cmp.Or(c.Settle, 10*time.Second)
 	c.Retry = cmp.Or(c.Retry, 2*time.Second)
 	c.FullPass = cmp.Or(c.FullPass, 12*time.Hour)

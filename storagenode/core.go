@@ -39,8 +39,10 @@ type (
 		partition uint32
 		err       error
 	}
-	woken  struct{} // a drive came back or the like: what was put off is worth another try
-	ticked struct{} // the time that wake named has come
+	woken struct{} // a drive came back or the like: what was put off is worth another try
+	// doubted: everything is to be looked at, because this drive may have missed something or somebody asks for it.
+	doubted struct{ level level }
+	ticked  struct{} // the time that wake named has come
 )
 
 // effect is something to do: a scan, task, drop, ask or report.
@@ -51,6 +53,7 @@ type (
 	scan struct {
 		partition uint32
 		deep      bool
+		many      bool // others wait
 	}
 	// task is to get the drive's own shard of a chunk. It is answered by repaired.
 	task struct {
@@ -58,6 +61,8 @@ type (
 		chunk     chunkID
 		spare     int   // as in verdict, when it was found; 0 for hints
 		bytes     int64 // size of the shard; 0 for hints
+		code      code  // unknown for hints
+		intact    bool  // all other homes had their shards: they can be read without asking
 	}
 	// drop removes copies that no home needs. It is answered by dropped.
 	drop struct {
@@ -117,7 +122,8 @@ type timing struct {
 }
 
 const (
-	maxScans   = 1
+	maxScans   = 2
+	manyScans  = 8 // from so many on the drives are asked for all partitions at once
 	maxRepairs = 8
 	// maxTasks bounds the memory of the queue: scans wait while it is full. Up to this number the
 	// chunk with the least redundancy goes first, wherever it was found.
@@ -172,6 +178,11 @@ func (c *core) Step(now time.Time, ev event) []effect {
 			c.later[p] = now
 		}
 		c.nextDue = now
+	case doubted:
+		for p := range c.partitions {
+			c.partitions[p].tries, c.partitions[p].excused, c.partitions[p].stuck = 0, nil, false
+			c.wantScan(uint32(p), ev.level)
+		}
 	}
 	c.pass(now)
 	c.due(now)
@@ -205,7 +216,7 @@ func (c *core) scanned(now time.Time, ev scanned) []effect {
 	c.found += len(ev.result.missing)
 	for _, f := range ev.result.missing {
 		if _, ok := st.excused[f.chunk]; !ok {
-			c.enqueue(task{ev.partition, f.chunk, f.spare, f.bytes})
+			c.enqueue(task{ev.partition, f.chunk, f.spare, f.bytes, f.code, f.intact})
 		}
 	}
 	if ev.result.young {

@@ -79,7 +79,7 @@ func chunkNumber(n uint32) chunkID { return chunkID{chunk: n} }
 
 func found(spares ...int) (r scanResult) {
 	for i, spare := range spares {
-		r.missing = append(r.missing, finding{chunkNumber(uint32(i)), spare, 100})
+		r.missing = append(r.missing, finding{chunk: chunkNumber(uint32(i)), spare: spare, bytes: 100})
 		r.lacking = append(r.lacking, chunkNumber(uint32(i)).shard(0))
 	}
 	return r

@@ -1,6 +1,7 @@
 package storagenode
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -33,6 +34,7 @@ type Reconciler struct {
 
 	mu        sync.Mutex // guards what follows
 	hints     map[chunkID]uint32
+	doubt     level // how closely everything is to be looked at
 	status    Status
 	shards    meter
 	bytes     meter
@@ -45,6 +47,8 @@ type Status struct {
 	PendingBytes      int64   // of those whose size is known
 	PendingPartitions int     // not yet compared since something changed
 	BytesPerSecond    float64 // written lately
+	ReadBytes         uint64  // from other drives, since the start
+	WrittenBytes      uint64  // of shards that were got, since the start
 	// ETA is when nothing will be pending at the present rate; 0 if nothing is, negative if nothing moves.
 	ETA time.Duration
 }
@@ -53,6 +57,7 @@ const (
 	maxHints = 64 << 10
 	// pollInterval is how often the map and the drives that are up are looked at; both are a few pointers.
 	pollInterval = time.Second
+	stopped      = 3 * pollInterval // without a poll: the process was
 	fullPause    = 10 * time.Second // before a full drive is tried again
 )
 
@@ -65,11 +70,12 @@ func New(cfg Config, local Drive, cluster Cluster) (*Reconciler, error) {
 	if err != nil {
 		return nil, err
 	}
+	c := newCensus()
 	return &Reconciler{
 		cfg: cfg, cluster: cluster, log: cfg.Logger,
-		scanner: scanner{me: cfg.Drive, local: local, cluster: cluster, settle: cfg.Settle},
+		scanner: scanner{me: cfg.Drive, local: local, cluster: cluster, census: c, settle: cfg.Settle},
 		repairer: repairer{
-			surveyor: surveyor{cluster, cfg.Drive, local}, codes: cfg.Codes,
+			surveyor: surveyor{cluster, cfg.Drive, local, c}, codes: cfg.Codes,
 			pace:   &pace.Pace{PerSecond: cfg.BytesPerSecond, Busy: cfg.Busy},
 			memory: semaphore.NewWeighted(repairMemory), metrics: cfg.Metrics, log: cfg.Logger, hint: cfg.Hint,
 		},
@@ -109,11 +115,33 @@ func (r *Reconciler) Notify() {
 	}
 }
 
+// CatchUp says that this drive may have missed something while it, or its node, was away or stopped: its
+// partitions are compared with the others'. It never blocks.
+func (r *Reconciler) CatchUp() { r.doubtAll(compare) }
+
+// CompareAll has every shard compared with the other drives now. It never blocks.
+func (r *Reconciler) CompareAll() { r.doubtAll(deep) }
+
+func (r *Reconciler) doubtAll(l level) {
+	r.mu.Lock()
+	r.doubt = max(r.doubt, l)
+	r.mu.Unlock()
+	r.Notify()
+}
+
+// SetLimit bounds from now on how many bytes per second it reads and writes, as Config.BytesPerSecond: 0 means the
+// default, negative no bound.
+func (r *Reconciler) SetLimit(bytesPerSecond int64) {
+	r.repairer.pace.Set(cmp.Or(bytesPerSecond, defaultBytesPerSecond))
+}
+
 // Status tells what there is to do.
 func (r *Reconciler) Status() Status {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.status
+	s := r.status
+	s.ReadBytes, s.WrittenBytes = r.repairer.bytesRead.Load(), r.repairer.bytesWritten.Load()
+	return s
 }
 
 // Run works until ctx ends, when it returns nil, or its own drive fails.
@@ -128,6 +156,7 @@ func (r *Reconciler) Run(ctx context.Context) error {
 	wake := time.NewTimer(0)
 	defer wake.Stop()
 	r.Notify()
+	polled := time.Now()
 	for {
 		var news []event
 		select {
@@ -141,6 +170,10 @@ func (r *Reconciler) Run(ctx context.Context) error {
 		case <-r.notify:
 			news = r.news()
 		case <-poll.C:
+			if time.Since(polled) > stopped {
+				r.CatchUp() // nobody could tell a stopped process what it missed
+			}
+			polled = time.Now()
 			news = r.news()
 		case <-wake.C:
 			news = append(news, ticked{})
@@ -181,6 +214,10 @@ func (r *Reconciler) news() []event {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.doubt > settled {
+		news = append(news, doubted{r.doubt})
+		r.doubt = settled
+	}
 	for chunk, partition := range r.hints {
 		news = append(news, hinted{chunk, partition})
 	}
@@ -218,7 +255,7 @@ func (r *Reconciler) answer(ctx context.Context, ev event) {
 }
 
 func (r *Reconciler) scan(ctx context.Context, m *placement.Map, e scan) event {
-	result, err := r.scanner.scan(ctx, m, e.partition, e.deep)
+	result, err := r.scanner.scan(ctx, m, e)
 	if errors.Is(err, shardstore.ErrFailed) {
 		return ownFailure{err} // those of others count as down
 	}
@@ -229,7 +266,7 @@ func (r *Reconciler) repair(ctx context.Context, m *placement.Map, t task) event
 	if r.isFull() {
 		return repaired{t, failed}
 	}
-	out, err := r.repairer.repair(ctx, m, t.chunk)
+	out, err := r.repairer.repair(ctx, m, t)
 	switch {
 	case errors.Is(err, errLocal) && errors.Is(err, shardstore.ErrFailed):
 		return ownFailure{err}

@@ -423,3 +423,123 @@ func TestCountRedundancy(t *testing.T) {
 		t.Errorf("default code %s", p)
 	}
 }
+
+func TestScrubNow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := newTestCluster(t, 16, 4, 2, 6)
+		cluster.write(20, 1000)
+		cluster.start(0, 1, 2, 3, 4, 5)
+		drive := cluster.drives[driveID(2)]
+		s := NewScrubber(ScrubConfig{Interval: 1000 * time.Hour, Hint: func(id placement.ShardID) { go cluster.running[driveID(2)].Hint(id) }}, drive)
+		go s.Run(cluster.ctx)
+		time.Sleep(time.Minute)
+		for id := range cluster.chunks {
+			if i := indexOf(cluster.m.Homes(cluster.m.Partition(id.blob, id.chunk)), driveID(2)); i >= 0 {
+				drive.Damage(id.shard(i))
+			}
+		}
+		s.ScrubNow()
+		cluster.await(2 * time.Second)
+		if s.Passes() != 2 {
+			t.Errorf("%d passes", s.Passes())
+		}
+	})
+}
+
+// A drive whose node was stopped or cut off has missed hints: nothing but CatchUp tells it what others wrote meanwhile.
+func TestCatchUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := newTestCluster(t, 16, 4, 2, 9)
+		cluster.start(0, 1, 2, 3, 4, 5, 6, 7, 8)
+		cluster.write(20, 1000)
+		time.Sleep(time.Minute)
+		stopped := cluster.drives[driveID(3)]
+		stopped.mu.Lock()
+		stopped.down = true
+		stopped.mu.Unlock()
+		cluster.write(40, 1000)
+		time.Sleep(time.Minute)
+		stopped.mu.Lock()
+		stopped.down = false
+		stopped.mu.Unlock()
+		cluster.running[driveID(3)].CatchUp()
+		cluster.await(5 * time.Second)
+	})
+}
+
+func TestCompareAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := newTestCluster(t, 16, 4, 2, 6)
+		cluster.write(30, 1000)
+		cluster.start(0, 1, 2, 3, 4, 5)
+		time.Sleep(time.Minute)
+		for id := range cluster.chunks { // a shard in the place of another: digests are equal
+			homes := cluster.m.Homes(cluster.m.Partition(id.blob, id.chunk))
+			d := cluster.drives[homes[1]]
+			d.Drop(t.Context(), []placement.ShardID{id.shard(1)})
+			h := shardstore.Header{ID: id.shard(0), Partition: cluster.m.Partition(id.blob, id.chunk), K: 4, M: 2, ChunkSize: uint32(cluster.chunks[id].size)}
+			if err := d.Put(t.Context(), h, cluster.chunks[id].shards[0]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, r := range cluster.running {
+			r.CompareAll()
+		}
+		cluster.await(20 * time.Second)
+	})
+}
+
+func TestLimitChangesWhileItRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := newTestCluster(t, 16, 2, 1, 3)
+		cluster.config = func(cfg *Config) { cfg.BytesPerSecond = 64 << 10 }
+		cluster.write(20, 200<<10)
+		cluster.down(0)
+		cluster.destroy(driveID(0))
+		cluster.change(placement.ReplaceDrive{Old: driveID(0), New: cluster.member(10)})
+		cluster.start(10)
+		time.Sleep(20 * time.Second)
+		if s := cluster.running[driveID(10)].Status(); s.PendingShards < 10 {
+			t.Errorf("at a low rate: %+v", s)
+		}
+		cluster.running[driveID(10)].SetLimit(-1)
+		cluster.await(10 * time.Second)
+	})
+}
+
+// TestRebuildReadsInTheory holds repair to what the code says: k shards are read for one that is rebuilt, one for one
+// that is copied.
+func TestRebuildReadsInTheory(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		copies bool
+		want   float64
+	}{{"rebuilt", false, 4}, {"copied", true, 1}} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				cluster := newTestCluster(t, 64, 4, 2, 9)
+				cluster.write(200, 40000)
+				old := driveID(4)
+				change := []placement.Change{placement.ReplaceDrive{Old: old, New: cluster.member(20)}}
+				if c.copies { // the old one can still be read
+					change = []placement.Change{placement.AddDrive{Drive: placement.Drive{ID: driveID(20), Weight: 1}}, placement.SetState{ID: old, State: placement.Draining}}
+				} else {
+					cluster.destroy(old)
+				}
+				cluster.change(change...)
+				for id := range cluster.drives {
+					cluster.start(int(id[1]))
+				}
+				cluster.await(20 * time.Second)
+				var read, written uint64
+				for _, r := range cluster.running {
+					s := r.Status()
+					read, written = read+s.ReadBytes, written+s.WrittenBytes
+				}
+				if got := float64(read) / float64(written); got < c.want || got > c.want*1.001 {
+					t.Errorf("%.3f bytes read for each of %d written, want %.0f", got, written, c.want)
+				}
+			})
+		})
+	}
+}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sync/semaphore"
 
@@ -26,6 +28,8 @@ type repairer struct {
 	metrics *Metrics
 	log     *slog.Logger
 	hint    func(placement.ShardID)
+
+	bytesRead, bytesWritten atomic.Uint64 // from other drives; to the own one
 }
 
 const (
@@ -39,8 +43,13 @@ const (
 var errLocal = errors.New("own drive") // a failure to write to it, or to read its state
 
 // repair does what a task asks for.
-func (r *repairer) repair(ctx context.Context, m *placement.Map, chunk chunkID) (outcome, error) {
-	v, err := r.survey(ctx, m, chunk)
+func (r *repairer) repair(ctx context.Context, m *placement.Map, t task) (outcome, error) {
+	if t.intact {
+		if out, ok := r.repairAlone(ctx, m, t); ok {
+			return out, nil
+		}
+	}
+	v, err := r.survey(ctx, m, t.chunk)
 	if err != nil {
 		return failed, err
 	}
@@ -68,6 +77,54 @@ func (r *repairer) repair(ctx context.Context, m *placement.Map, chunk chunkID) 
 		r.dropCopies(ctx, m, v, slot)
 	}
 	return out, err
+}
+
+// repairAlone is the short way for a chunk of which all other homes had their shards a moment ago: it asks none of them
+// what it has, but only reads. Where that does not work out it is not ok, and the survey has to tell why.
+func (r *repairer) repairAlone(ctx context.Context, m *placement.Map, t task) (out outcome, ok bool) {
+	v := newSurvey(m, t.chunk)
+	slot := slices.Index(v.homes, r.me)
+	c := t.code
+	if slot < 0 || slot >= c.shards() || len(v.homes) < c.shards() {
+		return failed, false
+	}
+	own := t.chunk.shard(slot)
+	if _, err := r.local.Stat(ctx, own); !errors.Is(err, shardstore.ErrNotFound) && !errors.Is(err, shardstore.ErrCorrupt) || errors.Is(err, shardstore.ErrDeleted) {
+		return failed, false
+	}
+	r.ask(ctx, v, r.copyQuestions(ctx, m, v, own))
+	for i, home := range v.homes[:c.shards()] {
+		if i == slot || home.IsZero() || r.peer(home) == nil {
+			continue
+		}
+		h := shardstore.Header{ID: t.chunk.shard(i), Partition: v.partition, K: c.k, M: c.m, ChunkSize: c.chunkSize}
+		v.holdings = append(v.holdings, holding{home, shardstore.Info{Header: h, Size: t.bytes}})
+	}
+	if len(v.tombs) > 0 || len(v.holdings) < int(c.k) {
+		return failed, false
+	}
+	out, err := r.fetch(ctx, m, v, slot)
+	if err != nil || out != copied && out != rebuilt {
+		return out, false
+	}
+	r.dropCopies(ctx, m, v, slot)
+	return out, true
+}
+
+// copyQuestions ask who may have a copy of the own shard: the home before the open transition, and substitutes.
+func (r *repairer) copyQuestions(ctx context.Context, m *placement.Map, v *survey, own placement.ShardID) []question {
+	previous := m.Previous(v.partition)
+	var questions []question
+	for _, d := range m.Drives {
+		before := int(own.Index) < len(previous) && previous[own.Index] == d.ID
+		if d.ID == r.me || slices.Contains(v.homes, d.ID) && !before {
+			continue
+		}
+		if r.peer(d.ID) != nil && (before || r.mayHave(ctx, m, d.ID, v.partition)) {
+			questions = append(questions, question{d.ID, []placement.ShardID{own}})
+		}
+	}
+	return questions
 }
 
 // checkOwn is for a shard that is there: it must be of the same code as the others.
@@ -110,6 +167,7 @@ func (r *repairer) fetch(ctx context.Context, m *placement.Map, v *survey, slot 
 	case err != nil:
 		return failed, fmt.Errorf("%w: %w", errLocal, err)
 	}
+	r.bytesWritten.Add(uint64(size))
 	r.metrics.written(size)
 	return out, nil
 }
@@ -121,7 +179,7 @@ func (r *repairer) load(ctx context.Context, v *survey, slot int, params erasure
 		if int(h.info.ID.Index) != slot {
 			continue
 		}
-		err := r.read(ctx, v, h, payload, 0)
+		err := r.read(ctx, h, payload, 0)
 		if err == nil {
 			return copied, nil
 		}
@@ -174,24 +232,40 @@ func (r *repairer) column(ctx context.Context, v *survey, slot int, code erasure
 	}
 	unit := int64(len(out) / code.SubChunks())
 	pieces := make([][]byte, len(plan))
+	from := make([]holding, len(plan))
+	for i, part := range plan {
+		from[i] = sources[slices.Index(available, part.Shard)]
+		pieces[i] = r.buffers.Get(int64(part.Count) * unit)
+	}
 	defer func() {
 		for _, p := range pieces {
 			r.buffers.Put(p)
 		}
 	}()
+	errs := make([]error, len(plan))
+	var reading sync.WaitGroup
 	for i, part := range plan {
-		from := sources[slices.Index(available, part.Shard)]
-		pieces[i] = r.buffers.Get(int64(part.Count) * unit)
-		if err := r.read(ctx, v, from, pieces[i], off+int64(part.First)*unit); err != nil {
-			v.remove(from.drive, part.Shard)
-			return errors.Join(errSource, ctx.Err())
+		get := func() { errs[i] = r.read(ctx, from[i], pieces[i], off+int64(part.First)*unit) }
+		if _, far := r.peer(from[i].drive).(Stater); far {
+			reading.Go(get)
+		} else {
+			get()
 		}
+	}
+	reading.Wait()
+	for i, err := range errs {
+		if err != nil {
+			v.remove(from[i].drive, plan[i].Shard)
+		}
+	}
+	if errors.Join(errs...) != nil {
+		return errors.Join(errSource, ctx.Err())
 	}
 	return code.Repair([]int{slot}, plan, pieces, [][]byte{out})
 }
 
 // read fills p from a holding. What turns out to be damaged is made known.
-func (r *repairer) read(ctx context.Context, v *survey, h holding, p []byte, off int64) error {
+func (r *repairer) read(ctx context.Context, h holding, p []byte, off int64) error {
 	peer := r.peer(h.drive)
 	if peer == nil {
 		return errSource
@@ -205,6 +279,7 @@ func (r *repairer) read(ctx context.Context, v *survey, h holding, p []byte, off
 		r.hint(h.info.ID)
 	}
 	if err == nil {
+		r.bytesRead.Add(uint64(len(p)))
 		r.metrics.read(int64(len(p)))
 	}
 	return err
@@ -227,7 +302,7 @@ func (r *repairer) dropCopies(ctx context.Context, m *placement.Map, v *survey, 
 		if i >= len(v.homes) || v.homes[i].IsZero() || v.homes[i] == h.drive {
 			continue
 		}
-		if peer := r.peer(h.drive); peer != nil && peer.Drop(ctx, []placement.ShardID{h.info.ID}) == nil {
+		if r.dropAt(ctx, m, h.drive, []placement.ShardID{h.info.ID}) == nil {
 			r.metrics.surplus(1)
 		}
 	}
@@ -255,7 +330,7 @@ func (r *repairer) dropSurplus(ctx context.Context, m *placement.Map, copies []c
 		if err != nil {
 			return err
 		}
-		r.ask(ctx, v, c.drive, int(c.shard.Index))
+		r.ask(ctx, v, []question{{c.drive, []placement.ShardID{c.shard}}})
 		if len(v.holdings) == 0 {
 			continue
 		}
@@ -264,14 +339,32 @@ func (r *repairer) dropSurplus(ctx context.Context, m *placement.Map, copies []c
 		}
 	}
 	for drive, shards := range sure {
-		peer := r.peer(drive)
-		if peer == nil {
-			continue
-		}
-		if err := peer.Drop(ctx, shards); err != nil {
+		switch err := r.dropAt(ctx, m, drive, shards); {
+		case err == nil:
+			r.metrics.surplus(len(shards))
+		case !errors.Is(err, errSource):
 			return err
 		}
-		r.metrics.surplus(len(shards))
 	}
 	return nil
 }
+
+// dropAt drops shards that were surplus under the map m, unless something has changed for them since.
+func (r *repairer) dropAt(ctx context.Context, m *placement.Map, drive placement.DriveID, shards []placement.ShardID) error {
+	peer := r.peer(drive)
+	if peer == nil {
+		return errSource
+	}
+	if now := r.cluster.Map(); now != nil && now.Epoch != m.Epoch {
+		for _, id := range shards {
+			p := m.Partition(id.Blob, id.Chunk)
+			if !slices.Equal(now.Homes(p), m.Homes(p)) {
+				return errMoved
+			}
+		}
+	}
+	return dropUnder(ctx, peer, m.Epoch, shards)
+}
+
+// errMoved: the homes of a partition have changed since its shards were judged.
+var errMoved = errors.New("partition has other homes by now")

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"sync"
 	"time"
 
 	"kintsugi/placement"
@@ -18,9 +19,11 @@ const (
 
 // finding is a chunk of which the drive lacks its shard, or has one that may be of no use.
 type finding struct {
-	chunk chunkID
-	spare int
-	bytes int64
+	chunk  chunkID
+	spare  int
+	bytes  int64
+	code   code
+	intact bool // all other homes had theirs
 }
 
 // scanResult is what comparing a partition with the other drives brought.
@@ -38,44 +41,66 @@ type scanner struct {
 	me      placement.DriveID
 	local   Peer
 	cluster Cluster
+	census  *census
 	settle  time.Duration // chunks younger than this are left to their writers
 }
 
 // scan looks at a partition. If it is not deep, equal digests at all homes are taken for equal contents.
-func (s *scanner) scan(ctx context.Context, m *placement.Map, partition uint32, deep bool) (scanResult, error) {
-	homes := m.Homes(partition)
-	own, err := s.local.Digest(ctx, partition)
+func (s *scanner) scan(ctx context.Context, m *placement.Map, e scan) (scanResult, error) {
+	homes := m.Homes(e.partition)
+	own, err := s.local.Digest(ctx, e.partition)
 	if err != nil {
 		return scanResult{}, err
 	}
-	if !slices.Contains(homes, s.me) && own.Count == 0 {
+	atHome := slices.Contains(homes, s.me)
+	if !atHome && own.Count == 0 {
 		return scanResult{}, nil
 	}
 	result := scanResult{}
+	cursors := s.cursors(m, e.partition, &result)
+	if !e.deep && atHome && s.same(ctx, m, e, own, cursors[1:]) {
+		return result, nil
+	}
+	err = s.merge(ctx, m, e.partition, cursors, &result)
+	for _, c := range cursors {
+		result.unseen = result.unseen || c.failed && slices.Contains(homes, c.drive)
+	}
+	return result, err
+}
+
+// cursors returns one for each home that is up, now and before, the own drive first.
+func (s *scanner) cursors(m *placement.Map, partition uint32, result *scanResult) []*cursor {
+	homes := m.Homes(partition)
 	cursors := []*cursor{{peer: s.local, drive: s.me, partition: partition, must: true}}
-	same := true
 	for _, id := range slices.Concat(homes, m.Previous(partition)) {
 		if id.IsZero() || slices.ContainsFunc(cursors, func(c *cursor) bool { return c.drive == id }) {
 			continue
 		}
-		peer := s.cluster.Peer(id)
-		if peer == nil {
+		if peer := s.cluster.Peer(id); peer != nil {
+			cursors = append(cursors, &cursor{peer: peer, drive: id, partition: partition})
+		} else {
 			result.unseen = result.unseen || slices.Contains(homes, id)
-			continue
 		}
-		digest, err := peer.Digest(ctx, partition)
-		if err != nil {
-			result.unseen = result.unseen || slices.Contains(homes, id)
-			continue
+	}
+	return cursors
+}
+
+// same tells whether all others have the digest of the own drive. If many partitions are looked at they are asked for
+// all of them at once.
+func (s *scanner) same(ctx context.Context, m *placement.Map, e scan, own shardstore.Digest, others []*cursor) bool {
+	for _, c := range others {
+		var digest shardstore.Digest
+		var err error
+		if e.many {
+			digest, err = s.census.digest(ctx, c.drive, c.peer, m.Partitions, e.partition, compareAge)
+		} else {
+			digest, err = c.peer.Digest(ctx, e.partition)
 		}
-		same = same && digest == own
-		cursors = append(cursors, &cursor{peer: peer, drive: id, partition: partition})
+		if err != nil || digest != own {
+			return false
+		}
 	}
-	if same && !deep && slices.Contains(homes, s.me) {
-		return result, nil
-	}
-	err = s.merge(ctx, m, partition, cursors, &result)
-	return result, err
+	return true
 }
 
 // merge goes through the lists of all drives at once, chunk by chunk.
@@ -104,7 +129,7 @@ func (s *scanner) merge(ctx context.Context, m *placement.Map, partition uint32,
 // add takes a verdict in; false if there is no room for more.
 func (r *scanResult) add(chunk chunkID, v verdict) bool {
 	if v.missing || v.remains {
-		r.missing = append(r.missing, finding{chunk, v.spare, v.bytes})
+		r.missing = append(r.missing, finding{chunk, v.spare, v.bytes, v.code, v.intact})
 	}
 	r.lacking = append(r.lacking, v.lacking...)
 	r.surplus = append(r.surplus, v.surplus...)
@@ -119,40 +144,56 @@ type cursor struct {
 	page      []shardstore.Info // not yet taken
 	after     placement.ShardID
 	end       bool
-	must      bool // an error is the caller's; others are at their end then, as if the drive were down
+	failed    bool // it ended with an error, as if the drive were down
+	must      bool // an error is the caller's
 }
 
-// head returns the next shard, nil at the end.
-func (c *cursor) head(ctx context.Context) (*shardstore.Info, error) {
-	if len(c.page) == 0 && !c.end {
-		page, err := c.peer.List(ctx, c.partition, c.after, pageShards)
-		if err != nil {
-			c.end = true
-			if c.must || ctx.Err() != nil {
-				return nil, err
-			}
+// fill gets the next page if there is none left.
+func (c *cursor) fill(ctx context.Context) error {
+	if len(c.page) > 0 || c.end {
+		return nil
+	}
+	page, err := c.peer.List(ctx, c.partition, c.after, pageShards)
+	if err != nil {
+		c.end, c.failed = true, true
+		if c.must {
+			return err
 		}
-		c.page, c.end = page, c.end || len(page) < pageShards
-		if len(page) > 0 {
-			c.after = page[len(page)-1].ID
+		return ctx.Err()
+	}
+	c.page, c.end = page, len(page) < pageShards
+	if len(page) > 0 {
+		c.after = page[len(page)-1].ID
+	}
+	return nil
+}
+
+// fillAll gets the next pages, those of drives behind connections at the same time.
+func fillAll(ctx context.Context, cursors []*cursor) error {
+	var filling sync.WaitGroup
+	for _, c := range cursors {
+		if _, far := c.peer.(Stater); far && len(c.page) == 0 && !c.end {
+			filling.Go(func() { _ = c.fill(ctx) }) // none of these must succeed; ctx is looked at below
 		}
 	}
-	if len(c.page) == 0 {
-		return nil, nil
+	filling.Wait()
+	for _, c := range cursors {
+		if err := c.fill(ctx); err != nil {
+			return err
+		}
 	}
-	return &c.page[0], nil
+	return ctx.Err()
 }
 
 // next takes all shards of the smallest chunk off the cursors; none are left if it returns none.
 func next(ctx context.Context, cursors []*cursor, holdings []holding) ([]holding, error) {
+	if err := fillAll(ctx, cursors); err != nil {
+		return nil, err
+	}
 	var lowest *placement.ShardID
 	for _, c := range cursors {
-		info, err := c.head(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if info != nil && (lowest == nil || compareChunks(info.ID, *lowest) < 0) {
-			lowest = &info.ID
+		if len(c.page) > 0 && (lowest == nil || compareChunks(c.page[0].ID, *lowest) < 0) {
+			lowest = &c.page[0].ID
 		}
 	}
 	if lowest == nil {
@@ -160,16 +201,12 @@ func next(ctx context.Context, cursors []*cursor, holdings []holding) ([]holding
 	}
 	chunk := *lowest
 	for _, c := range cursors {
-		for {
-			info, err := c.head(ctx)
-			if err != nil {
+		for len(c.page) > 0 && compareChunks(c.page[0].ID, chunk) == 0 {
+			holdings = append(holdings, holding{c.drive, c.page[0]})
+			c.page = c.page[1:]
+			if err := c.fill(ctx); err != nil {
 				return nil, err
 			}
-			if info == nil || compareChunks(info.ID, chunk) != 0 {
-				break
-			}
-			holdings = append(holdings, holding{c.drive, *info})
-			c.page = c.page[1:]
 		}
 	}
 	return holdings, nil

@@ -71,7 +71,7 @@ func (c *core) dispatch(now time.Time, effects []effect) []effect {
 		p := c.ready[0]
 		c.ready = c.ready[1:]
 		st := &c.partitions[p]
-		effects = append(effects, scan{p, st.want == deep})
+		effects = append(effects, scan{p, st.want == deep, len(c.ready) >= manyScans})
 		st.queued, st.scanning, st.want = false, true, settled
 		c.scans++
 	}

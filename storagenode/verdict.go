@@ -75,8 +75,10 @@ func distinct(holdings []holding, c code) int {
 // verdict is what one chunk's holdings mean to one drive.
 type verdict struct {
 	missing bool                // the drive is home to one of its shards and does not have it
+	intact  bool                // it is the only home that lacks its shard
 	remains bool                // the drive holds what other homes lack: perhaps of a chunk that was deleted
 	spare   int                 // different shards beyond those needed to read it; negative: too few
+	code    code                // of the chunk
 	bytes   int64               // size of a shard
 	lacking []placement.ShardID // shards that their homes, any homes, have not got though they could
 	surplus []copyOf            // on other drives than their homes, which all have theirs
@@ -88,13 +90,17 @@ type verdict struct {
 func judge(homes []placement.DriveID, moving bool, me placement.DriveID, holdings []holding) verdict {
 	c, holdings := agreed(holdings)
 	live := distinct(holdings, c)
-	v := verdict{spare: live - int(c.k)}
+	v := verdict{spare: live - int(c.k), code: c, intact: len(homes) >= c.shards()}
 	for _, h := range holdings {
 		v.bytes, v.written = h.info.Size, max(v.written, h.info.Written)
 	}
 	whole := true
 	for i, home := range homes[:min(len(homes), c.shards())] {
-		if home.IsZero() || has(holdings, home, i) {
+		if has(holdings, home, i) && !home.IsZero() {
+			continue
+		}
+		v.intact = v.intact && home == me
+		if home.IsZero() {
 			continue
 		}
 		whole = false
@@ -103,6 +109,7 @@ func judge(homes []placement.DriveID, moving bool, me placement.DriveID, holding
 			v.lacking = append(v.lacking, chunkOf(holdings[0].info.ID).shard(i))
 		}
 	}
+	v.intact = v.intact && v.missing
 	v.remains = !whole && slices.ContainsFunc(holdings, func(h holding) bool { return h.drive == me })
 	if moving || !whole {
 		return v

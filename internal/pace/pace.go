@@ -5,6 +5,7 @@ package pace
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -15,8 +16,11 @@ type Pace struct {
 	// Busy tells whether more important work is under way: it gets three quarters then. May be nil.
 	Busy func() bool
 
-	mu   sync.Mutex // guards paid
-	paid time.Time  // when the units that have passed are paid for
+	changed atomic.Int64 // what Set said; 0: nothing yet
+
+	mu   sync.Mutex    // guards the rest
+	paid time.Time     // when the units that have passed are paid for
+	free chan struct{} // closed by Set; nil until somebody may wait
 }
 
 const (
@@ -24,32 +28,68 @@ const (
 	shortly = 10 * time.Millisecond  // waits below it are left to the next unit: timers have a price
 )
 
+// Set changes the rate from now on; 0 or less is no bound. Who waits at the old rate is let go.
+func (p *Pace) Set(perSecond int64) {
+	if perSecond <= 0 {
+		perSecond = -1
+	}
+	if p.changed.Swap(perSecond) == perSecond {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.paid = time.Time{}
+	if p.free != nil {
+		close(p.free)
+		p.free = nil
+	}
+}
+
+func (p *Pace) rate() int64 {
+	if changed := p.changed.Load(); changed != 0 {
+		return changed
+	}
+	return p.PerSecond
+}
+
 // Wait waits until n units may pass, or returns the error of ctx.
 func (p *Pace) Wait(ctx context.Context, n int64) error {
-	if p.PerSecond <= 0 {
+	rate := p.rate()
+	if rate <= 0 {
 		return ctx.Err()
 	}
-	rate := p.PerSecond
 	if p.Busy != nil && p.Busy() {
 		rate = max(1, rate/4)
 	}
-	wait := p.pay(time.Duration(float64(n) / float64(rate) * float64(time.Second)))
+	wait, free := p.pay(time.Duration(float64(n) / float64(rate) * float64(time.Second)))
 	if wait < shortly {
 		return ctx.Err()
 	}
-	return Pause(ctx, wait)
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-free:
+		return ctx.Err()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
-// pay adds a cost and returns how long it takes until that is paid for.
-func (p *Pace) pay(cost time.Duration) time.Duration {
+// pay adds a cost and returns how long it takes until that is paid for, and a channel that ends the wait early.
+func (p *Pace) pay(cost time.Duration) (time.Duration, <-chan struct{}) {
 	now := time.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.free == nil {
+		p.free = make(chan struct{})
+	}
 	if rested := now.Add(-burst); p.paid.Before(rested) {
 		p.paid = rested
 	}
 	p.paid = p.paid.Add(cost)
-	return p.paid.Sub(now)
+	return p.paid.Sub(now), p.free
 }
 
 // Pause waits for d, or returns the error of ctx.

@@ -80,3 +80,23 @@ func TestEndsWithItsContext(t *testing.T) {
 		}
 	})
 }
+
+// Who waits at a rate does not wait for it to be over when another one is set.
+func TestSet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := pace.Pace{PerSecond: 1}
+		go func() {
+			time.Sleep(time.Second)
+			p.Set(1000)
+		}()
+		began := time.Now()
+		for range 2 {
+			if err := p.Wait(t.Context(), 1000); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if took := time.Since(began); took < time.Second || took > 3*time.Second {
+			t.Errorf("took %v", took)
+		}
+	})
+}
