@@ -73,7 +73,7 @@ func (r *reader) version() meta.Version {
 }
 
 func (w *writer) record(v *meta.Version) {
-	sub := writer{b: make([]byte, 0, 192)}
+	sub := writer{b: w.scratch[:0]}
 	sub.uint(uint64(v.ID))
 	sub.uint(v.Sequence)
 	sub.int(v.Size)
@@ -86,6 +86,7 @@ func (w *writer) record(v *meta.Version) {
 	sub.string(v.RequestID)
 	sub.string(v.UploadID)
 	w.bytes(sub.b)
+	w.scratch = sub.b
 }
 
 func (r *reader) record(v *meta.Version) {

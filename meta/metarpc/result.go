@@ -80,7 +80,7 @@ func coldResult(v any) (byte, any) {
 
 // encodeVersion puts the bytes of an inline object into the body, as they are.
 func encodeVersion(v *meta.Version) (head, body []byte, err error) {
-	w := writer{b: make([]byte, 0, 256)}
+	w := writer{b: make([]byte, 0, 256), scratch: make([]byte, 0, 192)}
 	if len(v.Body) > 0 {
 		w.b = append(w.b, formatVersion, resultInline)
 		w.version(v)

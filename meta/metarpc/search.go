@@ -17,6 +17,7 @@ type search struct {
 	turn    uint64   // which of the replicas is next where no leader is known
 	asked   []uint64 // those that failed, without repetition
 	late    int      // attempts that ran out of time
+	again   int      // hints to those that were asked before
 	pause   time.Duration
 	last    error // of the last attempt
 }
@@ -158,8 +159,17 @@ func (s *search) followed(host uint64, err error) bool {
 		leader.CompareAndSwap(host, 0)
 		return false
 	}
+	if !slices.Contains(s.asked, notLeader.Leader) {
+		leader.Store(notLeader.Leader)
+		return true
+	}
+	// It may lead by now, or two that are behind name each other while a third one leads: every other hint is passed over.
+	if s.again++; s.again%2 == 0 {
+		leader.CompareAndSwap(host, 0)
+		return false
+	}
 	leader.Store(notLeader.Leader)
-	return !slices.Contains(s.asked, notLeader.Leader) // two that name each other must not be asked in circles
+	return false
 }
 
 // Times for which a replica is asked after all others.

@@ -9,7 +9,10 @@ import (
 )
 
 // writer appends the primitives of object.go.
-type writer struct{ b []byte }
+type writer struct {
+	b       []byte
+	scratch []byte // of a record, whose length is in front of it
+}
 
 func (w *writer) uint(v uint64)    { w.b = binary.AppendUvarint(w.b, v) }
 func (w *writer) int(v int64)      { w.b = binary.AppendVarint(w.b, v) }
