@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"time"
 
 	"kintsugi/erasure"
+	"kintsugi/internal/pace"
 	"kintsugi/placement"
 	"kintsugi/storagenode/shardstore"
 )
@@ -27,6 +29,7 @@ type chunkWrite struct {
 	epoch   uint64
 
 	exclude []placement.DriveID // drives that failed this chunk
+	stale   uint64              // of the map that the last attempt should have had; 0: none newer
 	padded  int64               // data is zero from length up to here
 	err     error
 	done    chan struct{} // closed at the end, if it runs in a goroutine of its own
@@ -73,6 +76,20 @@ func (c *chunkWrite) run(ctx context.Context) {
 		}
 		c.s.config.Logger.Warn("chunk is coded anew after drives failed it", slog.String("blob", c.blob.String()),
 			slog.Int("chunk", int(c.chunk)), slog.Int("attempt", int(c.attempt)), slog.Any("error", c.err))
+		c.awaitMap(ctx)
+	}
+}
+
+// mapTimeout bounds the wait for a newer map, which is on its way to everybody.
+const mapTimeout = 3 * time.Second
+
+// awaitMap waits for the map that drives have refused the last attempt for the want of.
+func (c *chunkWrite) awaitMap(ctx context.Context) {
+	end := time.Now().Add(mapTimeout)
+	for c.s.cluster.Map().Epoch < c.stale && time.Now().Before(end) {
+		if pace.Pause(ctx, 5*time.Millisecond) != nil {
+			return
+		}
 	}
 }
 
@@ -115,7 +132,7 @@ func (c *chunkWrite) try(ctx context.Context) error {
 		return err
 	}
 	err = r.wait(ctx)
-	c.exclude = r.exclude
+	c.exclude, c.stale = r.exclude, r.stale
 	if err != nil {
 		r.discard()
 	}

@@ -15,3 +15,6 @@ func (s *Store) Hung() int {
 	}
 	return hung
 }
+
+// OpenBreakers counts the drives that are left alone, for reads and for writes.
+func (s *Store) OpenBreakers() (reads, writes int) { return s.health.open() }

@@ -17,6 +17,7 @@ import (
 	"kintsugi/gateway/blob/blobtest"
 	"kintsugi/meta"
 	"kintsugi/placement"
+	"kintsugi/storagenode"
 	"kintsugi/storagenode/shardstore"
 )
 
@@ -235,6 +236,32 @@ func TestMovedShards(t *testing.T) {
 	mustRead(t, s, body, before)
 	mustRead(t, s, body, substituted)
 	mustRead(t, s, body, write(t, s, body))
+}
+
+// TestStaleMap: drives that know a newer map refuse a write; it is made again under that map, by the same drives.
+func TestStaleMap(t *testing.T) {
+	cluster := blobtest.NewCluster(t, 6, 4, 2)
+	s := open(t, cluster, small())
+	newest := cluster.Map().Epoch + 1
+	for _, d := range cluster.Drives {
+		d.Refuse(fmt.Errorf("refused: %w", &storagenode.StaleMapError{Epoch: newest}), 0)
+	}
+	go func() {
+		time.Sleep(20 * time.Millisecond)
+		for _, d := range cluster.Drives {
+			d.Refuse(nil, 0)
+		}
+		cluster.Change(t, placement.SetWeight{ID: cluster.Drives[0].ID, Weight: 1})
+	}()
+	body := random(300_000)
+	b := write(t, s, body)
+	if r := b.Runs[0]; r.K != 4 || r.Attempt == 0 {
+		t.Errorf("written as %+v", r)
+	}
+	mustRead(t, s, body, b)
+	if reads, writes := s.OpenBreakers(); reads+writes > 0 {
+		t.Errorf("%d drives are shunned", reads+writes)
+	}
 }
 
 // hints collects what was handed to repair.

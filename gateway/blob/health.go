@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"kintsugi/placement"
+	"kintsugi/storagenode"
 	"kintsugi/storagenode/shardstore"
 )
 
@@ -78,7 +79,7 @@ func judge(b *breaker, err error) {
 		b.success()
 	case errors.Is(err, shardstore.ErrFailed), errors.Is(err, shardstore.ErrFull):
 		b.trip(time.Now())
-	case errors.Is(err, context.Canceled):
+	case errors.Is(err, context.Canceled), errors.Is(err, storagenode.ErrStaleMap): // it was not the drive
 	default:
 		b.failure(time.Now())
 	}

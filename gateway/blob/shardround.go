@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"kintsugi/placement"
+	"kintsugi/storagenode"
 	"kintsugi/storagenode/shardstore"
 )
 
@@ -27,7 +28,8 @@ type shardRound struct {
 	tally   tally
 	ranked  bool // spares were looked up
 	exclude []placement.DriveID
-	cause   error // the first failure of a drive
+	cause   error  // the first failure of a drive
+	stale   uint64 // a drive refused its shard: there is a map of this epoch
 }
 
 // shardPut is one shard on its way to one drive.
@@ -140,6 +142,10 @@ func (r *shardRound) settle(p *shardPut) {
 	}
 	if r.cause == nil {
 		r.cause = p.err
+	}
+	if epoch, ok := storagenode.StaleMap(p.err); ok {
+		r.stale = max(r.stale, epoch) // others would refuse it, too
+		return
 	}
 	r.exclude = append(r.exclude, p.to.health.id)
 	if !p.late { // else it was stood in for when it got late
