@@ -180,10 +180,18 @@ func waitMS(ctx context.Context) uint32 {
 
 // broken is the error of a call that was sent.
 func broken(ctx context.Context, addr string, err error) error {
-	if ctx.Err() != nil {
-		return fmt.Errorf("%s: %w", addr, ctx.Err())
+	if over := ended(ctx); over != nil {
+		return fmt.Errorf("%s: %w", addr, over)
 	}
 	return fmt.Errorf("%w: %s: %w", ErrBroken, addr, err)
+}
+
+// ended is ctx.Err, also in the moment between its deadline and its timer.
+func ended(ctx context.Context) error {
+	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
+		return context.DeadlineExceeded
+	}
+	return ctx.Err()
 }
 
 // done keeps the connection of an answer that was read to its end.

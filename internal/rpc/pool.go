@@ -182,12 +182,13 @@ var (
 
 // failed tells why there is no connection: because of the caller's context (outer), that of the attempt, or err.
 func (p *peer) failed(outer, attempt context.Context, err error) error {
+	if over := ended(outer); over != nil {
+		return fmt.Errorf("%s: %w", p.addr, over)
+	}
 	switch {
-	case outer.Err() != nil:
-		return fmt.Errorf("%s: %w", p.addr, outer.Err())
 	case p.ctx.Err() != nil:
 		err = errForgotten
-	case attempt.Err() != nil:
+	case ended(attempt) != nil:
 		err = errDialTimeout
 	}
 	return fmt.Errorf("%w: %s: %w", ErrUnreachable, p.addr, err)

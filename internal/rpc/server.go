@@ -247,8 +247,10 @@ func (s *Server) status(r *Request, err error) *StatusError {
 		return status
 	case errors.Is(err, context.DeadlineExceeded):
 		return &StatusError{Code: codeDeadline}
-	case r.conn.failed, s.ctx.Err() != nil, errors.Is(err, errPanic):
-		// The caller is gone, the server is going, or it is logged already.
+	case s.ctx.Err() != nil:
+		r.conn.failed = true // as if the process had ended in the middle of the call, for all the caller knows
+	case r.conn.failed, errors.Is(err, errPanic):
+		// The caller is gone, or it is logged already.
 	default:
 		s.cfg.Logger.Warn("call failed", slog.Int("method", int(r.Method)), slog.String("node", r.From.Node), slog.Any("error", err))
 	}
