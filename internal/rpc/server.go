@@ -168,6 +168,11 @@ func (s *Server) serveConn(raw net.Conn) {
 		s.cfg.Logger.Debug("connection refused", slog.String("remote", raw.RemoteAddr().String()), slog.Any("error", err))
 		return
 	}
+	s.calls(c)
+}
+
+// calls serves one call after the other.
+func (s *Server) calls(c *conn) {
 	r := &Request{conn: c, From: c.peer}
 	var head []byte
 	for {
