@@ -86,9 +86,15 @@ func (r *request) createBucket() error {
 	if err := r.readLocation(); err != nil {
 		return err
 	}
+	consistency, _, err := r.parseConsistency()
+	if err != nil {
+		return err
+	}
 	ctx, cancel := r.context()
 	defer cancel()
-	err := r.server.config.Meta.CreateBucket(ctx, meta.Bucket{Name: r.bucket, Owner: r.owner(), Created: r.server.config.Now()})
+	err = r.server.config.Meta.CreateBucket(ctx, meta.Bucket{
+		Name: r.bucket, Owner: r.owner(), Created: r.server.config.Now(), Consistency: consistency,
+	})
 	if errors.Is(err, meta.ErrBucketExists) {
 		return r.bucketTaken(ctx, err)
 	}
@@ -195,11 +201,17 @@ func (r *request) checkOwner() error {
 }
 
 func (r *request) headBucket() error {
-	if err := r.needBucket(); err != nil {
+	ctx, cancel := r.context()
+	defer cancel()
+	b, err := r.bucketRecord(ctx)
+	if err != nil {
 		return err
 	}
 	h := r.respond(200)
 	h.SetContentType("application/xml")
+	if b.Consistency == meta.Eventual {
+		h.Set(consistencyHeader, "eventual")
+	}
 	h.Set("x-amz-bucket-region", r.server.config.Region)
 	return nil
 }

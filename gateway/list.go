@@ -114,11 +114,13 @@ func appendURLEncoded(dst []byte, s string) []byte {
 func (r *request) listPage(l *listQuery, after string) (meta.Listing, error) {
 	ctx, cancel := r.context()
 	defer cancel()
-	if _, err := r.bucketRecord(ctx); err != nil {
+	consistency, err := r.listedBucket(ctx)
+	if err != nil {
 		return meta.Listing{}, err
 	}
 	page, err := r.server.config.Meta.Objects(ctx, meta.ListObjects{
 		Bucket: r.bucket, Prefix: l.prefix, Delimiter: l.delimiter, After: after, Max: l.limit,
+		Consistency: consistency,
 	})
 	if err != nil {
 		return page, err

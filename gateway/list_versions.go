@@ -48,7 +48,8 @@ func (r *request) listVersions() error {
 func (r *request) versionPage(l *listQuery, ask meta.ListVersions) (meta.VersionListing, error) {
 	ctx, cancel := r.context()
 	defer cancel()
-	if _, err := r.bucketRecord(ctx); err != nil {
+	var err error
+	if ask.Consistency, err = r.listedBucket(ctx); err != nil {
 		return meta.VersionListing{}, err
 	}
 	page, err := r.server.config.Meta.Versions(ctx, ask)

@@ -124,7 +124,8 @@ func (r *request) listUploads() error {
 func (r *request) uploadPage(l *listQuery, ask meta.ListUploads) (meta.UploadListing, error) {
 	ctx, cancel := r.context()
 	defer cancel()
-	if _, err := r.bucketRecord(ctx); err != nil {
+	var err error
+	if ask.Consistency, err = r.listedBucket(ctx); err != nil {
 		return meta.UploadListing{}, err
 	}
 	page, err := r.server.config.Meta.Uploads(ctx, ask)

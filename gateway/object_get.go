@@ -18,26 +18,39 @@ import (
 func (r *request) getObject() error {
 	ctx, cancel := r.context()
 	defer cancel()
-	v, err := r.objectRecord(ctx, r.method == get)
+	v, consistency, err := r.readObject(ctx)
 	if err != nil {
 		return err
 	}
+	err = r.sendObject(&v)
+	if consistency != meta.Eventual || !errors.Is(err, blob.ErrUnreadable) {
+		return err
+	}
+	// The replica may have been so far behind that the blobs it names are gone.
+	if v, err = r.objectRecord(ctx, r.method == get, meta.Linearizable); err != nil {
+		return err
+	}
+	return r.sendObject(&v)
+}
+
+// sendObject answers with a version, as far as the request's conditions allow.
+func (r *request) sendObject(v *meta.Version) error {
 	conditions := r.parseReadConditions("")
 	switch verdict, condition := conditions.judge(v.ETag, v.Modified); verdict {
 	case failed:
 		return errPreconditionFailed.withField("Condition", condition)
 	case notModified:
-		r.setValidators(r.respond(fasthttp.StatusNotModified), &v)
+		r.setValidators(r.respond(fasthttp.StatusNotModified), v)
 		return nil
 	}
-	part, err := r.selectBytes(&v)
+	part, err := r.selectBytes(v)
 	if err != nil {
 		return err
 	}
 	if r.method == head || v.Inline || part.n == 0 {
-		return r.answerObject(&v, part, nil)
+		return r.answerObject(v, part, nil)
 	}
-	return r.openObject(&v, part)
+	return r.openObject(v, part)
 }
 
 // selection is what of an object is sent.

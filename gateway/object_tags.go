@@ -87,11 +87,11 @@ func (r *request) setTags(tags map[string]string, status int) error {
 func (r *request) object() (meta.Version, error) {
 	ctx, cancel := r.context()
 	defer cancel()
-	return r.objectRecord(ctx, false)
+	return r.objectRecord(ctx, false, meta.Linearizable)
 }
 
 // objectRecord returns the version that the request names.
-func (r *request) objectRecord(ctx context.Context, body bool) (meta.Version, error) {
+func (r *request) objectRecord(ctx context.Context, body bool, c meta.Consistency) (meta.Version, error) {
 	version, err := r.version()
 	if err != nil {
 		return meta.Version{}, err
@@ -99,7 +99,9 @@ func (r *request) objectRecord(ctx context.Context, body bool) (meta.Version, er
 	if !validBucketName(r.bucket) {
 		return meta.Version{}, errNoSuchBucket
 	}
-	return r.server.config.Meta.Object(ctx, meta.GetObject{Bucket: r.bucket, Key: r.key, Version: version, Body: body})
+	return r.server.config.Meta.Object(ctx, meta.GetObject{
+		Bucket: r.bucket, Key: r.key, Version: version, Body: body, Consistency: c,
+	})
 }
 
 // setVersion names the version in the answer where the bucket has versions or the client did so.

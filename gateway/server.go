@@ -86,6 +86,8 @@ type Server struct {
 	byLevel  [objectLevel + 1][]*route // rows of routes, most specific first
 	http     fasthttp.Server
 
+	stale staleBuckets
+
 	requests sync.Pool // *request
 	bodies   sync.Pool // *[]byte of InlineLimit+1 bytes
 	inFlight atomic.Int64

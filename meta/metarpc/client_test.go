@@ -183,7 +183,7 @@ func TestHints(t *testing.T) {
 			t.Errorf("another than the leader was asked %d times", n)
 		}
 		c.change(func() { c.leader = 3; c.hosts[1].hint = 2; c.hosts[2].hint = 1 })
-		within(t, 20*time.Millisecond, func() { mustPut(t, client, "key") })
+		within(t, 200*time.Millisecond, func() { mustPut(t, client, "key") })
 	})
 }
 
