@@ -1,6 +1,9 @@
 package membership
 
 import (
+	"bytes"
+	"slices"
+
 	"kintsugi/placement"
 )
 
@@ -56,22 +59,18 @@ func Estimate(old, next *placement.Map, live map[placement.DriveID]uint64) Movem
 			sum.Bytes += size
 		}
 	}
-	for _, m := range []*placement.Map{old, next} {
-		for _, d := range m.Drives {
-			if move := by[d.ID]; move != nil {
-				sum.Drives = append(sum.Drives, *move)
-				sum.Bound += max(0, move.SlotsIn-move.SlotsOut)
-				delete(by, d.ID)
-			}
-		}
+	for _, move := range by {
+		sum.Drives = append(sum.Drives, *move)
+		sum.Bound += max(0, move.SlotsIn-move.SlotsOut)
 	}
+	slices.SortFunc(sum.Drives, func(a, b DriveMovement) int { return bytes.Compare(a.Drive[:], b.Drive[:]) })
 	return sum
 }
 
 // bytesPerSlot returns the size of a slot of each drive that has some, and of one anywhere.
 func bytesPerSlot(m *placement.Map, live map[placement.DriveID]uint64) (perSlot map[placement.DriveID]uint64, usual uint64) {
 	perSlot = map[placement.DriveID]uint64{}
-	var bytes, slots uint64
+	var size, slots uint64
 	for _, d := range m.Drives {
 		n := uint64(len(m.SlotsOf(d.ID)))
 		reported, ok := live[d.ID]
@@ -79,10 +78,10 @@ func bytesPerSlot(m *placement.Map, live map[placement.DriveID]uint64) (perSlot 
 			continue
 		}
 		perSlot[d.ID] = reported / n
-		bytes, slots = bytes+reported, slots+n
+		size, slots = size+reported, slots+n
 	}
 	if slots > 0 {
-		usual = bytes / slots
+		usual = size / slots
 	}
 	return perSlot, usual
 }

@@ -10,14 +10,10 @@ import (
 
 // NodeStatus is a node as the coordinator sees it.
 type NodeStatus struct {
-	Node   Node
-	Up     bool
-	Since  time.Time // when it became so
-	Heard  time.Time // its last beat
-	Epoch  uint64    // of the map that it has
-	Drives []DriveReport
-	Repair Repair
-	Leads  int // metadata groups
+	Beat  Beat // its last, without what is clean; only Node and the drives' ids if it has not sent one to this coordinator
+	Up    bool
+	Since time.Time // when it became so
+	Heard time.Time // when the beat came; zero: not yet
 }
 
 // Status lists the nodes by name.
@@ -25,10 +21,12 @@ func (t *Table) Status() []NodeStatus {
 	all := make([]NodeStatus, 0, len(t.nodes))
 	for _, name := range slices.Sorted(maps.Keys(t.nodes)) {
 		e := t.nodes[name]
-		all = append(all, NodeStatus{
-			Node: e.node, Up: e.up, Since: e.since, Heard: e.heard, Epoch: e.last.epoch,
-			Drives: slices.Clone(e.drives), Repair: e.last.repair, Leads: e.last.leads,
-		})
+		s := NodeStatus{Beat: e.last, Up: e.up, Since: e.since}
+		s.Beat.Node, s.Beat.Drives = e.node, slices.Clone(e.drives)
+		if e.beaten {
+			s.Heard = e.heard
+		}
+		all = append(all, s)
 	}
 	return all
 }
@@ -44,8 +42,8 @@ func (t *Table) OldestRead(now time.Time) (oldest int64, ok bool) {
 		if !e.beaten {
 			return 0, false
 		}
-		if e.last.oldestRead > 0 {
-			oldest = min(oldest, e.last.oldestRead)
+		if e.last.OldestRead > 0 {
+			oldest = min(oldest, e.last.OldestRead)
 		}
 	}
 	return oldest, true

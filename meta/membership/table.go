@@ -52,15 +52,7 @@ type member struct {
 	since  time.Time // when it became what it is
 	former uint64    // incarnation that this one took over from
 	beaten bool      // it sent a beat in the time of this table; else the rest is hearsay
-	last   figures
-}
-
-// figures are what a beat says beside the drives.
-type figures struct {
-	epoch      uint64
-	oldestRead int64
-	repair     Repair
-	leads      int
+	last   Beat      // without drives and what is clean
 }
 
 // Limits of a table.
@@ -144,7 +136,8 @@ func (t *Table) Beat(now time.Time, b *Beat) Heard {
 		t.version++
 	}
 	e.heard, e.beaten = now, true
-	e.last = figures{epoch: b.Epoch, oldestRead: b.OldestRead, repair: b.Repair, leads: b.Leads}
+	e.last = *b
+	e.last.Drives, e.last.Clean = nil, nil
 	if b.Leaving {
 		e.heard = now.Add(-t.timing.Grant) // it writes no more
 	}
