@@ -26,6 +26,7 @@ type bay struct {
 	lock      *os.File
 	inode     uint64            // of the directory, while a drive is in it
 	store     *shardstore.Store // nil where the drive keeps only metadata
+	fresh     bool              // the drive was made by this process
 	condemned condemned
 }
 
@@ -124,7 +125,7 @@ var (
 	errGone       = errors.New("the directory is gone or another")
 	errForeign    = errors.New("the directory belongs to another cluster")
 	errNoIdentity = errors.New("both copies of its identity are damaged or gone")
-	errTwice      = errors.New("the drive is in use in another directory: this one is a copy")
+	errTwice      = errors.New("the drive is in use elsewhere: this one is a copy")
 )
 
 // close ends the use of the drive in the bay.

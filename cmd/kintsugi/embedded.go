@@ -256,8 +256,8 @@ func (e *embedded) newIdentity() (drive.Identity, bool) {
 }
 
 // admitted implements keeper: metadata and repair may use the drive.
-func (e *embedded) admitted(b *bay, fresh bool) {
-	if fresh {
+func (e *embedded) admitted(b *bay) {
+	if b.fresh {
 		e.keepCredentials(b.dir)
 	}
 	e.replicas.AddDrive(b.replicaDrive())

@@ -35,6 +35,7 @@ Start with one command on one machine:
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newServerCommand(), newBenchCommand(), newVersionCommand(), newDevCommand())
+	root.AddCommand(newServerCommand(), newGatewayCommand(), newStorageNodeCommand(), newMetaCommand(),
+		newAdminCommand(), newDevCommand(), newBenchCommand(), newVersionCommand())
 	return root
 }

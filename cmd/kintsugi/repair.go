@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -11,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"kintsugi/erasure"
+	"kintsugi/meta/membership"
 	"kintsugi/placement"
 	"kintsugi/storagenode"
 )
@@ -25,6 +28,7 @@ type repair struct {
 	mu      sync.RWMutex // guards the following
 	workers map[placement.DriveID]*repairWorker
 	cleaned map[uint32]uint64 // partition -> epoch under which its homes were found complete
+	orders  membership.Orders // the newest, of a cluster
 }
 
 // repairConfig is what the repair of one process needs to know.
@@ -43,7 +47,19 @@ const localSettle = 4 * time.Second
 // repairWorker is what runs for one drive.
 type repairWorker struct {
 	reconciler *storagenode.Reconciler
+	scrubber   *storagenode.Scrubber
 	stop       context.CancelFunc
+
+	scrubOrder  uint64 // serial of the last order to scrub
+	scrubPasses uint64 // that were done when it came
+}
+
+// scrubbed is the serial of the last order to scrub that is done.
+func (w *repairWorker) scrubbed() uint64 {
+	if w.scrubber.Passes() > w.scrubPasses {
+		return w.scrubOrder
+	}
+	return 0
 }
 
 func newRepair(cfg repairConfig) (*repair, error) {
@@ -66,8 +82,8 @@ func (r *repair) start(b *bay) {
 		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	w := &repairWorker{reconciler: reconciler, stop: cancel}
 	scrubber := storagenode.NewScrubber(storagenode.ScrubConfig{Hint: r.hint, Metrics: r.metrics, Logger: log}, b.store)
+	w := &repairWorker{reconciler: reconciler, scrubber: scrubber, stop: cancel}
 	for name, run := range map[string]func(context.Context) error{"repair": reconciler.Run, "scrub": scrubber.Run} {
 		r.running.Go(func() {
 			if err := run(ctx); err != nil {
@@ -76,6 +92,7 @@ func (r *repair) start(b *bay) {
 		})
 	}
 	r.mu.Lock()
+	reconciler.SetLimit(r.orders.RepairLimit)
 	r.workers[b.driveID()] = w
 	r.mu.Unlock()
 	r.notify()
@@ -128,6 +145,65 @@ func (r *repair) notify() {
 	}
 }
 
+// catchUp tells every reconciler that this process may have missed something.
+func (r *repair) catchUp() {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	for _, w := range r.workers {
+		w.reconciler.CatchUp()
+	}
+}
+
+// order has the drives do what an operator wants, if that is new. What was ordered before this process started is done.
+func (r *repair) order(o membership.Orders) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	last := r.orders
+	if o.Serial <= last.Serial {
+		return
+	}
+	r.orders = o
+	for _, w := range r.workers {
+		w.reconciler.SetLimit(o.RepairLimit)
+		if o.RepairSerial > last.RepairSerial {
+			w.reconciler.CompareAll()
+		}
+		if o.ScrubSerial > last.ScrubSerial {
+			w.scrubOrder, w.scrubPasses = o.ScrubSerial, w.scrubber.Passes()
+			w.scrubber.ScrubNow()
+		}
+	}
+}
+
+// report is what the coordinator is told: partitions that are complete, once, and what there is to do.
+func (r *repair) report() (clean []membership.Clean, sum membership.Repair) {
+	s := r.status()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	byEpoch := map[uint64][]uint32{}
+	for p, epoch := range r.cleaned {
+		byEpoch[epoch] = append(byEpoch[epoch], p)
+	}
+	clear(r.cleaned)
+	for _, epoch := range slices.Sorted(maps.Keys(byEpoch)) {
+		clean = append(clean, membership.Clean{Epoch: epoch, Partitions: byEpoch[epoch]})
+	}
+	return clean, membership.Repair{
+		PendingShards: s.PendingShards, PendingPartitions: s.PendingPartitions, BytesPerSecond: s.BytesPerSecond,
+		ETASeconds: s.ETASeconds, ReadBytes: s.ReadBytes, WrittenBytes: s.WrittenBytes,
+	}
+}
+
+// scrubbed is the serial of the last order to scrub that the drive has carried out.
+func (r *repair) scrubbed(id placement.DriveID) uint64 {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if w := r.workers[id]; w != nil {
+		return w.scrubbed()
+	}
+	return 0
+}
+
 // clean takes note of partitions whose homes are complete under a map; the
 // monitor closes their transitions, many at a time.
 func (r *repair) clean(epoch uint64, partitions []uint32) {
@@ -158,6 +234,8 @@ type repairStatus struct {
 	PendingPartitions int     `json:"pendingPartitions"`
 	BytesPerSecond    float64 `json:"bytesPerSecond"`
 	ETASeconds        float64 `json:"etaSeconds"` // negative: nothing moves
+	ReadBytes         uint64  `json:"readBytes"`  // since the start
+	WrittenBytes      uint64  `json:"writtenBytes"`
 }
 
 func (r *repair) status() repairStatus {
@@ -169,6 +247,8 @@ func (r *repair) status() repairStatus {
 		sum.PendingShards += s.PendingShards
 		sum.PendingPartitions += s.PendingPartitions
 		sum.BytesPerSecond += s.BytesPerSecond
+		sum.ReadBytes += s.ReadBytes
+		sum.WrittenBytes += s.WrittenBytes
 		if s.ETA < 0 {
 			sum.ETASeconds = -1
 		} else if sum.ETASeconds >= 0 {

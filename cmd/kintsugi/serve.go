@@ -36,22 +36,6 @@ func (e *embedded) serve(ctx context.Context, ports listeners) error {
 	return serving.Wait()
 }
 
-// serveAdmin answers health and metrics from now on: also while the server waits for
-// its drives. The caller ends it with stop.
-func (e *embedded) serveAdmin(l net.Listener) (stop func()) {
-	admin := &http.Server{Handler: e.adminHandler(), ReadHeaderTimeout: adminTimeout, MaxHeaderBytes: 16 << 10}
-	var serving sync.WaitGroup
-	serving.Go(func() {
-		if err := served("admin", admin.Serve(l)); err != nil {
-			e.log.Error("health and metrics are not served any more", "error", err)
-		}
-	})
-	return func() {
-		admin.Close()
-		serving.Wait()
-	}
-}
-
 // served says which listener ended, if it did not end as it was told.
 func served(name string, err error) error {
 	if err == nil || errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {

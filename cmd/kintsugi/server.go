@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"kintsugi/erasure"
+	"kintsugi/internal/rpc"
 	"kintsugi/meta/replica"
 )
 
@@ -36,50 +37,77 @@ type serverConfig struct {
 }
 
 func newServerCommand() *cobra.Command {
-	cfg := serverConfig{}
+	cfg := nodeConfig{roles: rpc.Gateway | rpc.Storage | rpc.Meta}
 	var code string
 	cmd := &cobra.Command{
 		Use:   "server DIR...",
-		Short: "Serve objects from drives: everything in one process",
+		Short: "Serve objects from drives: everything in one process, alone or as a node of a cluster",
 		Long: `Serve the S3 API from one directory or many. Every directory is a drive; any m of
 them may die without a client noticing. An empty directory in the place of a lost drive
 is filled again without a command.
 
 Credentials are made at the first start and kept in the drives (kintsugi.credentials, mode
-0600). KINTSUGI_ROOT_ACCESS_KEY and KINTSUGI_ROOT_SECRET_KEY, or the same names with _FILE, override them.`,
+0600). KINTSUGI_ROOT_ACCESS_KEY and KINTSUGI_ROOT_SECRET_KEY, or the same names with _FILE, override them.
+
+With --join the process is a node of a cluster: start the same line on every host, each with its own --listen.
+Any m nodes may die then. Credentials come from the environment or are derived from the cluster secret:
+kintsugi admin credentials shows them.`,
 		Example: `  kintsugi server ./data
   kintsugi server ./data/d{1...6}
-  kintsugi server --s3-addr 0.0.0.0:9000 --ec 8+4 /disk{1...16}`,
+  kintsugi server --s3-addr 0.0.0.0:9000 --ec 8+4 /disk{1...16}
+  kintsugi server --listen 10.0.0.1 --join 10.0.0.1,10.0.0.2,10.0.0.3 --cluster-secret-file cluster.secret /disk{1...4}`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			if cfg.dirs, err = expandDirs(args); err != nil {
+			if err := cfg.read(code, args); err != nil {
 				return err
 			}
-			if code != "" {
-				if cfg.code, err = erasure.ParseParams(code); err != nil {
-					return fmt.Errorf("--ec: %w", err)
-				}
+			if !cfg.isCluster() {
+				return runServer(cmd.Context(), cfg.serverConfig, cmd.OutOrStdout(), cmd.ErrOrStderr())
 			}
-			if c, ok, err := credentialsFromEnv(os.Getenv); err != nil {
+			if err := cfg.complete(cmd.Flags().Changed); err != nil {
 				return err
-			} else if ok {
-				cfg.credentials = &c
 			}
-			return runServer(cmd.Context(), cfg, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			return runNode(cmd.Context(), cfg, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
+	addServeFlags(cmd, &cfg.serverConfig, &code, true)
+	addNodeFlags(cmd, &cfg)
+	cmd.Flags().IntVar(&cfg.replicas, "meta-replicas", 0, "replicas of the metadata; default: as many as survive what the data survives")
+	return cmd
+}
+
+// addServeFlags adds the flags that every serving process has; those of the S3 API where it is served.
+func addServeFlags(cmd *cobra.Command, cfg *serverConfig, code *string, s3 bool) {
 	flags := cmd.Flags()
-	flags.StringVar(&cfg.s3Addr, "s3-addr", "127.0.0.1:9000", "address of the S3 API")
+	if s3 {
+		flags.StringVar(&cfg.s3Addr, "s3-addr", "127.0.0.1:9000", "address of the S3 API")
+		flags.StringVar(&cfg.region, "region", "us-east-1", "region that requests are signed for")
+		flags.StringSliceVar(&cfg.domains, "domain", nil, "domain for virtual-host style requests (bucket.DOMAIN); may be repeated")
+	}
 	flags.StringVar(&cfg.adminAddr, "admin-addr", "127.0.0.1:9001", "address of health and metrics")
 	flags.StringVar(&cfg.rpcAddr, "rpc-addr", "127.0.0.1:9002", "address for other nodes")
-	flags.StringVar(&code, "ec", "", "data+parity shards of a chunk, such as 4+2; default: by the number of drives")
-	flags.IntVar(&cfg.replicas, "meta-replicas", 0, "replicas of the metadata; default: as many as survive what the data survives")
-	flags.StringVar(&cfg.region, "region", "us-east-1", "region that requests are signed for")
-	flags.StringSliceVar(&cfg.domains, "domain", nil, "domain for virtual-host style requests (bucket.DOMAIN); may be repeated")
-	flags.DurationVar(&cfg.outAfter, "out-after", 5*time.Minute, "give a lost drive up after this time and rebuild its shards on the others")
+	flags.StringVar(code, "ec", "", "data+parity shards of a chunk, such as 4+2; default: by the number of drives")
+	flags.DurationVar(&cfg.outAfter, "out-after", outAfterDefault, "give a lost drive up after this time and rebuild its shards on the others")
 	flags.DurationVar(&cfg.grace, "grace", 30*time.Second, "how long a stop waits for requests under way")
 	flags.TextVar(&cfg.logLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")
-	return cmd
+}
+
+// read takes what is not a plain flag: the directories, the code and the environment.
+func (c *serverConfig) read(code string, args []string) (err error) {
+	if c.dirs, err = expandDirs(args); err != nil {
+		return err
+	}
+	if code != "" {
+		if c.code, err = erasure.ParseParams(code); err != nil {
+			return fmt.Errorf("--ec: %w", err)
+		}
+	}
+	if found, ok, err := credentialsFromEnv(os.Getenv); err != nil {
+		return err
+	} else if ok {
+		c.credentials = &found
+	}
+	return nil
 }
 
 // listeners are the three ports, taken before any drive is touched.
@@ -90,6 +118,9 @@ func listen(cfg serverConfig) (l listeners, err error) {
 		flag, addr string
 		to         *net.Listener
 	}{{"--s3-addr", cfg.s3Addr, &l.s3}, {"--admin-addr", cfg.adminAddr, &l.admin}, {"--rpc-addr", cfg.rpcAddr, &l.rpc}} {
+		if p.addr == "" {
+			continue // a role that does not serve it
+		}
 		if *p.to, err = net.Listen("tcp", p.addr); err != nil {
 			l.close()
 			return l, fmt.Errorf("%s: %w; choose another address", p.flag, err)
@@ -106,9 +137,12 @@ func (l listeners) close() {
 	}
 }
 
+// serverMemory is the soft limit of the memory of a process with all roles, in bytes.
+const serverMemory = 200 << 20
+
 // runServer serves until ctx ends, then drains and stops.
 func runServer(ctx context.Context, cfg serverConfig, out, logOut io.Writer) error {
-	tuneRuntime(len(cfg.dirs))
+	tuneRuntime(len(cfg.dirs), serverMemory)
 	log := slog.New(slog.NewTextHandler(logOut, &slog.HandlerOptions{Level: cfg.logLevel}))
 	ports, err := listen(cfg)
 	if err != nil {
@@ -116,7 +150,7 @@ func runServer(ctx context.Context, cfg serverConfig, out, logOut io.Writer) err
 	}
 	defer ports.close()
 	e := newEmbedded(cfg, log)
-	stopAdmin := e.serveAdmin(ports.admin)
+	stopAdmin := serveAdmin(ports.admin, e.adminSite())
 	defer stopAdmin()
 	if err := e.open(ctx); err != nil {
 		if errors.Is(err, ctx.Err()) {
@@ -130,16 +164,17 @@ func runServer(ctx context.Context, cfg serverConfig, out, logOut io.Writer) err
 }
 
 // tuneRuntime gives blocked syncs processors of their own: a blocked fdatasync
-// keeps its P until the monitor takes it back, and with few of them group commit starves.
-func tuneRuntime(drives int) {
-	if os.Getenv("GOMAXPROCS") == "" {
-		runtime.GOMAXPROCS(max(8, runtime.NumCPU()+drives))
+// keeps its P until the monitor takes it back, and with few of them group commit starves. memory is a soft
+// limit, bytes: collect harder rather than grow. The operator's environment wins.
+func tuneRuntime(syncers int, memory int64) {
+	if os.Getenv("GOMAXPROCS") == "" && syncers > 0 {
+		runtime.GOMAXPROCS(max(8, runtime.NumCPU()+syncers))
 	}
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(50) // memory is mostly pooled buffers; what is collected is small
 	}
 	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(200 << 20) // soft: collect harder rather than grow
+		debug.SetMemoryLimit(memory)
 	}
 }
 

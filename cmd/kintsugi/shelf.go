@@ -34,8 +34,8 @@ type keeper interface {
 	cluster() (id placement.ClusterID, ok bool)
 	// newIdentity is that of the next new drive, but for its own id; ok is false while none can be made.
 	newIdentity() (id drive.Identity, ok bool)
-	// admitted is told of a drive that was opened, and whether it is new.
-	admitted(b *bay, fresh bool)
+	// admitted is told of a drive that was opened.
+	admitted(b *bay)
 	// lost is told of a drive that is about to be closed.
 	lost(b *bay)
 }
@@ -176,7 +176,8 @@ func (s *shelf) readmit(b *bay, id drive.Identity) {
 		s.log.Warn("drive identity cannot be mended", "dir", b.dir, "error", err)
 	}
 	s.log.Info("drive is back", "dir", b.dir)
-	s.keeper.admitted(b, false)
+	b.fresh = false
+	s.keeper.admitted(b)
 }
 
 // welcome makes a drive of the empty directory in b. What it should hold comes from the others.
@@ -199,7 +200,17 @@ func (s *shelf) welcome(b *bay) {
 		return
 	}
 	s.log.Info("an empty directory became a drive", "dir", b.dir, "drive", b.driveID().String())
-	s.keeper.admitted(b, true)
+	b.fresh = true
+	s.keeper.admitted(b)
+}
+
+// refuse gives up an open drive that another node has, too.
+func (s *shelf) refuse(id placement.DriveID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if b := s.bayOf(id); b != nil {
+		s.eject(b, errTwice)
+	}
 }
 
 // bayOf returns the bay whose open drive has this id, or nil. The caller holds mu once the monitor runs.

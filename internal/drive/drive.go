@@ -23,6 +23,10 @@ const (
 	lockName     = "kintsugi.lock"
 )
 
+// ClusterName is the file in which a process of a cluster keeps what it knows of it: also in a directory that is
+// no drive yet, and it outlives an interrupted birth.
+const ClusterName = "kintsugi.cluster"
+
 // IdentityPath is the file whose absence means that the drive is not there.
 func IdentityPath(dir string) string { return filepath.Join(dir, identityName) }
 
@@ -81,7 +85,7 @@ func Probe(dir string) (State, Identity, error) {
 // isEmpty lets what a fresh filesystem or an interrupted birth leaves count as nothing.
 func isEmpty(entries []fs.DirEntry) bool {
 	for _, e := range entries {
-		if n := e.Name(); n != "lost+found" && n != lockName && n != birthName && !strings.HasPrefix(n, sealed.TempPrefix) {
+		if n := e.Name(); n != "lost+found" && n != lockName && n != birthName && n != ClusterName && !strings.HasPrefix(n, sealed.TempPrefix) {
 			return false
 		}
 	}
@@ -157,7 +161,7 @@ func Undo(dir string) error {
 		return err
 	}
 	for _, e := range entries {
-		if n := e.Name(); n == birthName || n == lockName || n == "lost+found" {
+		if n := e.Name(); n == birthName || n == lockName || n == ClusterName || n == "lost+found" {
 			continue
 		}
 		if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"kintsugi/gateway/blob"
+	"kintsugi/internal/rpc"
+	"kintsugi/meta/membership"
+	"kintsugi/placement"
+	"kintsugi/storagenode"
+	"kintsugi/storagenode/shardrpc"
+)
+
+// clusterView is what a process of a cluster sees of it now: the newest map, its own drives, and those of nodes that
+// are up. Readers never wait.
+type clusterView struct {
+	*view
+	client  *rpc.Client
+	options shardrpc.Options
+
+	mu      sync.Mutex // serialises changes
+	remotes atomic.Pointer[map[placement.DriveID]remoteDrive]
+}
+
+// remoteDrive is a drive of another process. The data path judges the value: it stays the same as long as the process does.
+type remoteDrive struct {
+	*shardrpc.Drive
+	node        string
+	addr        string
+	incarnation uint64
+}
+
+func newClusterView(v *view, client *rpc.Client, options shardrpc.Options) *clusterView {
+	c := &clusterView{view: v, client: client, options: options}
+	c.remotes.Store(&map[placement.DriveID]remoteDrive{})
+	return c
+}
+
+// Drive implements blob.Cluster: nil is a drive whose node is down or that is not known.
+func (c *clusterView) Drive(id placement.DriveID) blob.Drive {
+	if d := c.view.Drive(id); d != nil {
+		return d
+	}
+	if r, ok := (*c.remotes.Load())[id]; ok {
+		return r.Drive
+	}
+	return nil
+}
+
+// Peer implements storagenode.Cluster.
+func (c *clusterView) Peer(id placement.DriveID) storagenode.Peer {
+	if p := c.view.Peer(id); p != nil {
+		return p
+	}
+	if r, ok := (*c.remotes.Load())[id]; ok {
+		return r.Drive
+	}
+	return nil
+}
+
+// nodeAddr returns where the drive id is, "" if it is not at another node that is up.
+func (c *clusterView) nodeAddr(id placement.DriveID) string { return (*c.remotes.Load())[id].addr }
+
+// setPeers takes a new table of the nodes; self is this one. It tells whether a drive came.
+func (c *clusterView) setPeers(peers []membership.Peer, self uint64) (came bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	old := *c.remotes.Load()
+	next := make(map[placement.DriveID]remoteDrive, len(old))
+	for _, p := range peers {
+		if !p.Up || p.Node.Incarnation == self {
+			continue
+		}
+		for _, id := range p.Drives {
+			r, known := old[id]
+			if !known || r.incarnation != p.Node.Incarnation || r.addr != p.Node.Addr {
+				r = remoteDrive{shardrpc.NewDrive(c.client, p.Node.Addr, id, c.options), p.Node.Name, p.Node.Addr, p.Node.Incarnation}
+				came = true
+			}
+			next[id] = r
+		}
+	}
+	c.remotes.Store(&next)
+	return came
+}
