@@ -35,6 +35,7 @@ type countedDrive struct {
 	mu    sync.Mutex // guards what follows
 	down  bool
 	calls int
+	lists int
 	lost  map[placement.ShardID]bool // reads of these find them corrupt
 }
 
@@ -61,8 +62,21 @@ func (d *countedDrive) counted() int {
 	return d.calls
 }
 
+// lists counts the lists that were asked for.
+func (c *testCluster) lists() (sum int) {
+	for _, d := range c.drives {
+		d.mu.Lock()
+		sum += d.lists
+		d.mu.Unlock()
+	}
+	return sum
+}
+
 func (d *countedDrive) List(ctx context.Context, p uint32, after placement.ShardID, limit int) ([]shardstore.Info, error) {
 	d.count()
+	d.mu.Lock()
+	d.lists++
+	d.mu.Unlock()
 	return d.Memory.List(ctx, p, after, limit)
 }
 

@@ -473,7 +473,7 @@ func TestCompareAll(t *testing.T) {
 		cluster.write(30, 1000)
 		cluster.start(0, 1, 2, 3, 4, 5)
 		time.Sleep(time.Minute)
-		for id := range cluster.chunks { // a shard in the place of another: digests are equal
+		for id := range cluster.chunks { // a shard in the place of another
 			homes := cluster.m.Homes(cluster.m.Partition(id.blob, id.chunk))
 			d := cluster.drives[homes[1]]
 			d.Drop(t.Context(), []placement.ShardID{id.shard(1)})

@@ -2,8 +2,16 @@ package storagenode
 
 import (
 	"context"
+	"encoding/binary"
+	"slices"
+	"sync"
+
+	"github.com/zeebo/xxh3"
+	"golang.org/x/sync/errgroup"
 
 	"kintsugi/erasure"
+	"kintsugi/placement"
+	"kintsugi/storagenode/shardstore"
 )
 
 // Redundancy says how many shards the chunks of a cluster have at this moment on
@@ -13,47 +21,185 @@ type Redundancy struct {
 	Bytes  uint64 // of the chunks, before coding
 	// Lost[i] counts the chunks that can be read and lack i of their shards.
 	Lost []uint64
+	// Live[i] counts the chunks that can be read and have i shards.
+	Live []uint64
+	// AtRisk counts the chunks that can be read, but could not be after one more loss.
+	AtRisk uint64
 	// Unreadable counts the chunks with fewer than k shards: those of drives that are
 	// down, and what uploads that were cut off left, until it is swept away.
 	Unreadable uint64
+	// MissingBytes is the size of all shards that chunks which can be read lack.
+	MissingBytes uint64
 }
 
 // Whole is the number of chunks that lack nothing.
 func (r Redundancy) Whole() uint64 { return r.Lost[0] }
 
-// CountRedundancy goes through the lists of all drives. It reads no shard, but
-// its work grows with their number.
+// CountRedundancy counts once. Who counts again and again keeps a Counter.
 func CountRedundancy(ctx context.Context, cluster Cluster) (Redundancy, error) {
-	count := Redundancy{Lost: make([]uint64, 1)}
-	m := cluster.Map()
-	if m == nil {
-		return count, nil
-	}
-	var holdings []holding
-	for p := range uint32(m.Partitions) {
-		var cursors []*cursor
-		for _, d := range m.Drives {
-			if peer := cluster.Peer(d.ID); peer != nil {
-				cursors = append(cursors, &cursor{peer: peer, drive: d.ID, partition: p})
-			}
-		}
-		for {
-			var err error
-			if holdings, err = next(ctx, cursors, holdings[:0]); err != nil {
-				return count, err
-			}
-			if len(holdings) == 0 {
-				break
-			}
-			count.add(holdings)
-		}
-		if err := ctx.Err(); err != nil {
-			return count, err
-		}
-	}
-	return count, nil
+	return NewCounter(cluster).Count(ctx)
 }
 
+// Counter counts the redundancy of a cluster. It asks each drive for its digests, which is one call, and lists
+// only those partitions that are not whole and have changed since the last count: it remembers the others.
+type Counter struct {
+	cluster Cluster
+	mu      sync.Mutex         // held by Count; guards known
+	known   []countedPartition // by partition
+}
+
+// countedPartition is what was counted when the drives had what the signature sums up.
+type countedPartition struct {
+	signature uint64
+	count     *Redundancy // nil: never
+}
+
+// NewCounter returns a Counter that remembers nothing yet.
+func NewCounter(cluster Cluster) *Counter { return &Counter{cluster: cluster} }
+
+// inventory is what a drive has of all partitions.
+type inventory struct {
+	id      placement.DriveID
+	peer    Peer // nil: it is down
+	digests []shardstore.Digest
+}
+
+const (
+	askAtOnce  = 16 // drives
+	listAtOnce = 4  // partitions
+)
+
+// Count counts everything. When ctx ends it fails, but what it has counted until then makes the next call shorter.
+func (c *Counter) Count(ctx context.Context) (Redundancy, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	total := Redundancy{Lost: make([]uint64, 1)}
+	m := c.cluster.Map()
+	if m == nil {
+		return total, nil
+	}
+	if len(c.known) != m.Partitions {
+		c.known = make([]countedPartition, m.Partitions)
+	}
+	drives := takeInventory(ctx, c.cluster, m)
+	var listing errgroup.Group
+	listing.SetLimit(listAtOnce)
+	for p := range uint32(m.Partitions) {
+		signature := signatureOf(p, drives)
+		if c.known[p].count != nil && c.known[p].signature == signature {
+			continue
+		}
+		if count, ok := countWhole(m, p, drives); ok {
+			c.known[p] = countedPartition{signature, count}
+			continue
+		}
+		listing.Go(func() error {
+			count, sure, err := countListed(ctx, p, drives)
+			c.known[p] = countedPartition{signature, count}
+			if !sure {
+				c.known[p].signature++ // so that it is counted anew
+			}
+			return err
+		})
+	}
+	if err := listing.Wait(); err != nil {
+		return total, err
+	}
+	for p := range c.known {
+		total.join(c.known[p].count)
+	}
+	return total, ctx.Err()
+}
+
+// takeInventory asks all drives that are up. One that fails counts as down.
+func takeInventory(ctx context.Context, cluster Cluster, m *placement.Map) []inventory {
+	drives := make([]inventory, len(m.Drives))
+	var asking errgroup.Group
+	asking.SetLimit(askAtOnce)
+	for i, d := range m.Drives {
+		asking.Go(func() error {
+			drives[i].id = d.ID
+			peer := cluster.Peer(d.ID)
+			if peer == nil {
+				return nil
+			}
+			if digests, err := Digests(ctx, peer, allPartitions(m.Partitions)); err == nil {
+				drives[i].peer, drives[i].digests = peer, digests
+			}
+			return nil
+		})
+	}
+	_ = asking.Wait() // no error is returned
+	return drives
+}
+
+// signatureOf sums up what all drives have of a partition.
+func signatureOf(p uint32, drives []inventory) uint64 {
+	var h xxh3.Hasher
+	var b [24]byte
+	for i := range drives {
+		if drives[i].peer == nil || drives[i].digests[p].Count == 0 {
+			continue
+		}
+		copy(b[:], drives[i].id[:])
+		binary.LittleEndian.PutUint64(b[16:], drives[i].digests[p].Shards)
+		_, _ = h.Write(b[:]) // never fails
+	}
+	return h.Sum64()
+}
+
+// countWhole is for a partition of which all homes have the same chunks, each its own shard of them, and nobody else
+// has anything.
+func countWhole(m *placement.Map, p uint32, drives []inventory) (*Redundancy, bool) {
+	homes := m.Homes(p)
+	var digest shardstore.Digest
+	found := 0
+	for i := range drives {
+		slot := slices.Index(homes, drives[i].id)
+		switch {
+		case drives[i].peer == nil && slot >= 0:
+			return nil, false
+		case drives[i].peer == nil || slot < 0 && drives[i].digests[p].Count == 0:
+			continue
+		case slot < 0 || !drives[i].digests[p].OnlyIndex(slot) || found > 0 && !drives[i].digests[p].SameChunks(digest):
+			return nil, false
+		}
+		digest = drives[i].digests[p]
+		found++
+	}
+	if found < len(homes) {
+		return nil, false // a slot is vacant
+	}
+	r := &Redundancy{Chunks: digest.Count, Bytes: digest.Bytes, Lost: []uint64{digest.Count}, Live: make([]uint64, len(homes)+1)}
+	r.Live[len(homes)] = digest.Count
+	if m.M == 0 {
+		r.AtRisk = digest.Count
+	}
+	return r, true
+}
+
+// countListed goes through the lists of a partition. It is not sure if a drive failed meanwhile.
+func countListed(ctx context.Context, p uint32, drives []inventory) (count *Redundancy, sure bool, err error) {
+	count = &Redundancy{}
+	var cursors []*cursor
+	for _, d := range drives {
+		if d.peer != nil && d.digests[p].Count > 0 {
+			cursors = append(cursors, &cursor{peer: d.peer, drive: d.id, partition: p})
+		}
+	}
+	var holdings []holding
+	for {
+		if holdings, err = next(ctx, cursors, holdings[:0]); err != nil {
+			return nil, false, err
+		}
+		if len(holdings) == 0 {
+			return count, !slices.ContainsFunc(cursors, func(c *cursor) bool { return c.failed }), nil
+		}
+		count.add(holdings)
+	}
+}
+
+// add counts a chunk.
 func (r *Redundancy) add(holdings []holding) {
 	c, holdings := agreed(holdings)
 	live := distinct(holdings, c)
@@ -64,8 +210,34 @@ func (r *Redundancy) add(holdings []holding) {
 		return
 	}
 	lost := min(max(0, c.shards()-live), erasure.MaxShards)
-	for len(r.Lost) <= lost {
-		r.Lost = append(r.Lost, 0)
+	r.Lost = addAt(r.Lost, lost, 1)
+	r.Live = addAt(r.Live, live, 1)
+	r.MissingBytes += uint64(lost) * uint64(holdings[0].info.Size)
+	if live == int(c.k) {
+		r.AtRisk++
 	}
-	r.Lost[lost]++
+}
+
+// join adds what was counted elsewhere.
+func (r *Redundancy) join(o *Redundancy) {
+	r.Chunks += o.Chunks
+	r.Bytes += o.Bytes
+	r.AtRisk += o.AtRisk
+	r.Unreadable += o.Unreadable
+	r.MissingBytes += o.MissingBytes
+	for i, n := range o.Lost {
+		r.Lost = addAt(r.Lost, i, n)
+	}
+	for i, n := range o.Live {
+		r.Live = addAt(r.Live, i, n)
+	}
+}
+
+// addAt adds n to the i-th number, which may have to be made.
+func addAt(list []uint64, i int, n uint64) []uint64 {
+	for len(list) <= i {
+		list = append(list, 0)
+	}
+	list[i] += n
+	return list
 }

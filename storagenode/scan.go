@@ -58,7 +58,7 @@ func (s *scanner) scan(ctx context.Context, m *placement.Map, e scan) (scanResul
 	}
 	result := scanResult{}
 	cursors := s.cursors(m, e.partition, &result)
-	if !e.deep && atHome && s.same(ctx, m, e, own, cursors[1:]) {
+	if !e.deep && atHome && own.OnlyIndex(slices.Index(homes, s.me)) && s.same(ctx, m, e, own, cursors[1:]) {
 		return result, nil
 	}
 	err = s.merge(ctx, m, e.partition, cursors, &result)
@@ -85,7 +85,7 @@ func (s *scanner) cursors(m *placement.Map, partition uint32, result *scanResult
 	return cursors
 }
 
-// same tells whether all others have the digest of the own drive. If many partitions are looked at they are asked for
+// same tells whether all others have the chunks of the own drive, and the homes nothing but their own shards of them. If many partitions are looked at they are asked for
 // all of them at once.
 func (s *scanner) same(ctx context.Context, m *placement.Map, e scan, own shardstore.Digest, others []*cursor) bool {
 	for _, c := range others {
@@ -96,7 +96,8 @@ func (s *scanner) same(ctx context.Context, m *placement.Map, e scan, own shards
 		} else {
 			digest, err = c.peer.Digest(ctx, e.partition)
 		}
-		if err != nil || digest != own {
+		slot := slices.Index(m.Homes(e.partition), c.drive)
+		if err != nil || !digest.SameChunks(own) || slot >= 0 && !digest.OnlyIndex(slot) {
 			return false
 		}
 	}

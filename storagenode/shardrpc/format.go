@@ -56,13 +56,13 @@ const (
 // Digests: up to 65,536 partitions, 4 bytes each, from 25 on. Usage: the head alone.
 //
 // Answers. An info has 56 bytes, a found is an error code of 2 bytes and an info, which is zero unless the code is. A
-// digest has 24 bytes, a usage 61.
+// digest has 32 bytes, a usage 61.
 //
 //	info   0:21   shard            digest  0:8    count     usage  0:8    capacity    40:48  corrupt
-//	       21     k                        8:16   XOR              8:16   free        48:56  tombstones
+//	       21     k                        8:16   sum              8:16   free        48:56  tombstones
 //	       22     m                        16:24  bytes            16:24  used        56:60  segments
 //	       23     zero                                             24:32  live        60     1: full
-//	       24:28  partition                                        32:40  shards
+//	       24:28  partition                24:32  shards           32:40  shards
 //	       28:32  chunk size
 //	       32:40  epoch
 //	       40:48  size, bytes
@@ -77,7 +77,7 @@ const (
 	idSize     = 21
 	infoSize   = 56
 	foundSize  = 2 + infoSize
-	digestSize = 24
+	digestSize = 32
 	usageSize  = 61
 	sumSize    = 8
 
@@ -290,8 +290,9 @@ func decodeInfos(b []byte) ([]shardstore.Info, error) {
 
 func appendDigest(b []byte, d shardstore.Digest) []byte {
 	b = le.AppendUint64(b, d.Count)
-	b = le.AppendUint64(b, d.XOR)
-	return le.AppendUint64(b, d.Bytes)
+	b = le.AppendUint64(b, d.Sum)
+	b = le.AppendUint64(b, d.Bytes)
+	return le.AppendUint64(b, d.Shards)
 }
 
 func decodeDigestAnswer(b []byte, n int) ([]shardstore.Digest, error) {
@@ -301,7 +302,7 @@ func decodeDigestAnswer(b []byte, n int) ([]shardstore.Digest, error) {
 	list := make([]shardstore.Digest, n)
 	for i := range list {
 		d := b[i*digestSize:]
-		list[i] = shardstore.Digest{Count: le.Uint64(d), XOR: le.Uint64(d[8:]), Bytes: le.Uint64(d[16:])}
+		list[i] = shardstore.Digest{Count: le.Uint64(d), Sum: le.Uint64(d[8:]), Bytes: le.Uint64(d[16:]), Shards: le.Uint64(d[24:])}
 	}
 	return list, nil
 }

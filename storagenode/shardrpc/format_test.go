@@ -69,7 +69,7 @@ var messages = []struct {
 		func(v any) []byte { return appendUsage(nil, v.(shardstore.Usage)) },
 	},
 	{
-		"digest", appendDigest(nil, shardstore.Digest{Count: 1, XOR: 2, Bytes: 3}), []shardstore.Digest{{Count: 1, XOR: 2, Bytes: 3}},
+		"digest", appendDigest(nil, shardstore.Digest{Count: 1, Sum: 2, Bytes: 3, Shards: 4}), []shardstore.Digest{{Count: 1, Sum: 2, Bytes: 3, Shards: 4}},
 		func(b []byte) (any, error) { return decodeDigestAnswer(b, 1) },
 		func(v any) []byte { return appendDigest(nil, v.([]shardstore.Digest)[0]) },
 	},

@@ -46,13 +46,15 @@ func TestIndexAgainstMap(t *testing.T) {
 			continue
 		}
 		live++
+		p := uint32(id.Blob[9] % 5)
+		d := digests[p]
+		d.Shards += shardTerm(id)
 		chunk := id
 		if chunk.Index = 0; !chunks[chunk] {
 			chunks[chunk] = true
-			p := uint32(id.Blob[9] % 5)
-			d := digests[p]
-			digests[p] = Digest{Count: d.Count + 1, XOR: d.XOR ^ ChunkHash(id.Blob, id.Chunk)}
+			d.Count, d.Sum = d.Count+1, d.Sum+ChunkHash(id.Blob, id.Chunk)
 		}
+		digests[p] = d
 	}
 	var listed uint64
 	for p := range uint32(5) {

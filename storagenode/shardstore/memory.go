@@ -167,11 +167,12 @@ func (m *Memory) Digest(ctx context.Context, partition uint32) (Digest, error) {
 	seen := map[placement.ShardID]bool{}
 	var d Digest
 	for _, s := range m.healthy(partition) {
+		d.Shards += shardTerm(s.ID)
 		chunk := placement.ShardID{Blob: s.ID.Blob, Chunk: s.ID.Chunk}
 		if !seen[chunk] {
 			seen[chunk] = true
 			d.Count++
-			d.XOR ^= ChunkHash(chunk.Blob, chunk.Chunk)
+			d.Sum += ChunkHash(chunk.Blob, chunk.Chunk)
 			d.Bytes += uint64(s.ChunkSize)
 		}
 	}

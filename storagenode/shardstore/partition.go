@@ -28,9 +28,10 @@ func (x *index) addToPartition(slot uint32) {
 		p.sorted = false
 	}
 	p.slots = append(p.slots, slot)
+	p.digest.Shards += shardTerm(e.id())
 	if !x.sibling(e) {
 		p.digest.Count++
-		p.digest.XOR ^= ChunkHash(e.blob, e.chunk)
+		p.digest.Sum += ChunkHash(e.blob, e.chunk)
 		p.digest.Bytes += uint64(e.chunkSize)
 	}
 }
@@ -45,9 +46,10 @@ func (x *index) removeFromPartition(slot uint32) {
 		x.tidy(e.partition, p)
 		e.state = stateLive
 	}
+	p.digest.Shards -= shardTerm(e.id())
 	if !x.sibling(e) {
 		p.digest.Count--
-		p.digest.XOR ^= ChunkHash(e.blob, e.chunk)
+		p.digest.Sum -= ChunkHash(e.blob, e.chunk)
 		p.digest.Bytes -= uint64(e.chunkSize)
 	}
 }

@@ -31,12 +31,25 @@ type Info struct {
 	Written int64 // Unix seconds
 }
 
-// Digest sums up the chunks of a partition that a drive holds whole. Two drives
-// with equal digests hold the same chunks, whichever shards of them.
+// Digest sums up what a drive has of a partition.
 type Digest struct {
-	Count uint64 // chunks
-	XOR   uint64 // of their ChunkHash
-	Bytes uint64 // of the chunks before coding
+	Count  uint64 // chunks of which it has a healthy shard
+	Sum    uint64 // of their ChunkHash
+	Bytes  uint64 // of the chunks before coding
+	Shards uint64 // sum of ChunkHash times 2i+1 over all healthy shards i
+}
+
+// SameChunks tells whether two drives have the same chunks, whichever shards of them.
+func (d Digest) SameChunks(o Digest) bool {
+	return d.Count == o.Count && d.Sum == o.Sum && d.Bytes == o.Bytes
+}
+
+// OnlyIndex tells whether all shards have this index.
+func (d Digest) OnlyIndex(i int) bool { return d.Shards == d.Sum*uint64(2*i+1) }
+
+// shardTerm is what a shard adds to Digest.Shards.
+func shardTerm(id placement.ShardID) uint64 {
+	return ChunkHash(id.Blob, id.Chunk) * (2*uint64(id.Index) + 1)
 }
 
 // Usage is what a store takes and holds, in bytes and counts.
