@@ -5,9 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"kintsugi/internal/directio"
 	"kintsugi/internal/drive"
@@ -28,6 +32,7 @@ type host struct {
 	drive   Drive
 	raft    *raftgroup.Host
 	machine *state.Machine
+	roomy   atomic.Bool // the drive had room when last looked at
 }
 
 const (
@@ -38,32 +43,49 @@ const (
 	scrubInterval       = 24 * time.Hour
 )
 
-// openHost starts the host whose record is on d. With cutTail it drops a last batch
+// settings are what the hosts of a process have in common.
+type settings struct {
+	groups        int
+	transport     raftgroup.Transport
+	electionTicks int // 0: raftgroup's default
+	log           *slog.Logger
+	registerer    prometheus.Registerer // of this host; nil: none
+}
+
+// open starts the host whose record is on d. With cutTail it drops a last batch
 // of the log that may be torn: raftgroup.ErrDoubtfulTail tells when that is a question.
-func (s *Set) openHost(d Drive, r record, cutTail bool) (*host, error) {
+func (c settings) open(d Drive, r record, cutTail bool) (*host, error) {
+	log := c.log.With("dir", d.Dir)
 	machine, err := state.Open(filepath.Join(d.Dir, metaDir, stateDir), state.Config{
-		Groups: s.cfg.Groups, BallastBytes: ballastBytes,
-		Logger: s.log.With("dir", d.Dir), Registerer: s.cfg.Registerer(d.ID),
+		Groups: c.groups, BallastBytes: ballastBytes, Logger: log, Registerer: c.registerer,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("metadata of %s: %w", d.Dir, err)
 	}
 	raft, err := raftgroup.Open(raftgroup.Config{
-		ID:        r.ID,
-		Dir:       filepath.Join(d.Dir, metaDir, logDir),
-		Groups:    s.cfg.Groups,
-		Machine:   machine,
-		Transport: s.transport,
-		Bootstrap: r.Voters,
-		Logger:    s.log.With("dir", d.Dir),
+		ID:            r.ID,
+		Dir:           filepath.Join(d.Dir, metaDir, logDir),
+		Groups:        c.groups,
+		Machine:       machine,
+		Transport:     c.transport,
+		Bootstrap:     r.Voters,
+		ElectionTicks: c.electionTicks,
+		Logger:        log,
 
 		CutDoubtfulTail: cutTail,
-		Registerer:      s.cfg.Registerer(d.ID),
+		Registerer:      c.registerer,
 	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("metadata log of %s: %w", d.Dir, err), machine.Close())
 	}
-	return &host{record: r, drive: d, raft: raft, machine: machine}, nil
+	h := &host{record: r, drive: d, raft: raft, machine: machine}
+	h.roomy.Store(true)
+	return h, nil
+}
+
+func (s *Set) openHost(d Drive, r record, cutTail bool) (*host, error) {
+	c := settings{groups: s.cfg.Groups, transport: s.transport, log: s.log, registerer: s.cfg.Registerer(d.ID)}
+	return c.open(d, r, cutTail)
 }
 
 // newHost makes a new host on d, in place of whatever metadata d had.
@@ -79,6 +101,9 @@ func makeHostDir(dir string, r record) error {
 	if _, err := os.Stat(dir); err != nil {
 		return err // the drive is gone: do not make it anew
 	}
+	if err := removeRecord(dir); err != nil {
+		return err
+	}
 	if err := os.RemoveAll(path); err != nil {
 		return err
 	}
@@ -91,9 +116,9 @@ func makeHostDir(dir string, r record) error {
 	return r.write(dir)
 }
 
-// scrub reads the state of h from time to time: damage must be found while the others are whole. What
-// it finds fails the machine.
-func (s *Set) scrub(ctx context.Context, h *host) {
+// scrub reads state and log of h from time to time: damage must be found while the others are whole. What
+// it finds fails the machine, or the log if that is still needed.
+func (h *host) scrub(ctx context.Context, log *slog.Logger) {
 	ticker := time.NewTicker(scrubInterval)
 	defer ticker.Stop()
 	for {
@@ -102,9 +127,12 @@ func (s *Set) scrub(ctx context.Context, h *host) {
 			return
 		case <-h.machine.Failed():
 			return
+		case <-h.raft.Failed():
+			return
 		case <-ticker.C:
-			if err := h.machine.Scrub(ctx, scrubBytesPerSecond); err != nil && ctx.Err() == nil {
-				s.log.Warn("metadata scrub ended early", "dir", h.drive.Dir, "error", err)
+			err := errors.Join(h.machine.Scrub(ctx, scrubBytesPerSecond), h.raft.Scrub(ctx, scrubBytesPerSecond))
+			if err != nil && ctx.Err() == nil {
+				log.Warn("metadata scrub found damage or ended early", "dir", h.drive.Dir, "error", err)
 			}
 		}
 	}

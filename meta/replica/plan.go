@@ -76,6 +76,10 @@ func nextChange(m members, want int) (changes []*raftpb.ConfChangeSingle, ok boo
 // canLose tells whether alive voters of all can agree on a change at all.
 func canLose(all, alive int) bool { return alive > all/2 }
 
+// shrinkHelps tells whether a group that leaves its dead voters out, without successors, then stands more deaths. One
+// of three or of five is better kept: it counts again when it comes back.
+func shrinkHelps(voters, dead int) bool { return (voters-dead)/2 < voters/2 }
+
 // mayForce tells whether alive of voters hosts are sure to hold every committed
 // entry between them, although they are no quorum: a quorum and they must overlap. The one process
 // that runs all hosts may then go on with them. True for 1 of 2 and 2 of 4.

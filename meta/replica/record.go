@@ -3,10 +3,14 @@ package replica
 import (
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 
+	"kintsugi/internal/directio"
 	"kintsugi/internal/sealed"
 )
 
@@ -41,6 +45,18 @@ func readRecord(drive string) (record, error) {
 }
 
 func (r record) write(drive string) error { return recordKind.Write(recordPath(drive), r) }
+
+// removeRecord makes sure that what is left of the host of a drive, should a crash leave some of it, is none.
+func removeRecord(drive string) error {
+	err := os.Remove(recordPath(drive))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return directio.SyncDir(filepath.Join(drive, metaDir))
+}
 
 // isStale tells whether r was left behind by a host with lineage newest.
 func (r record) isStale(newest []uint64) bool {

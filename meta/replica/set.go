@@ -171,7 +171,7 @@ func (s *Set) started(ctx context.Context, h *host) {
 	delete(s.died, h.ID)
 	s.mu.Unlock()
 	s.running.Go(func() { s.watch(ctx, h) })
-	s.running.Go(func() { s.scrub(ctx, h) })
+	s.running.Go(func() { h.scrub(ctx, s.log) })
 }
 
 // hostFailed takes h out of the set; the controller replaces it.
