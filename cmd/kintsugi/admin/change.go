@@ -13,11 +13,11 @@ import (
 
 // Kinds of changes.
 const (
-	AddNode  = "add-node" // a plan only: nodes add themselves
-	Drain    = "drain"
-	Undrain  = "undrain"
-	Remove   = "remove"
-	Reweight = "weight"
+	AddNode = "add-node" // a plan only: nodes add themselves
+	Drain   = "drain"
+	Undrain = "undrain"
+	Remove  = "remove"
+	Weight  = "weight"
 )
 
 // Change is what an operator wants of the cluster map.
@@ -79,7 +79,7 @@ func (c Change) edit(m *placement.Map, targets []driveFacts) (*placement.Map, er
 			}
 		}
 		return membership.Remove(m, ids, c.ForceLost)
-	case Reweight:
+	case Weight:
 		switch {
 		case len(ids) > 1:
 			return nil, refuse("%s has %d drives: change the weight of one at a time", c.Target, len(ids))

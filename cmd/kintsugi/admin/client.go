@@ -20,9 +20,11 @@ type Caller interface {
 // Client asks the process that coordinates a cluster, which it finds from any address of the cluster. It is for one goroutine.
 type Client struct {
 	caller Caller
-	addrs  []string // to begin with
-	found  string   // the coordinator, or who else answers; "" if not looked for yet
-	lonely bool     // found knows of no coordinator
+	addrs  []string      // to begin with
+	found  string        // the coordinator, or who else answers; "" if not looked for yet
+	lonely bool          // found knows of no coordinator
+	silent []string      // addresses that did not answer in the last search
+	search time.Duration // FindTimeout, but for tests
 }
 
 const (
@@ -34,13 +36,20 @@ const (
 )
 
 // NewClient returns a Client that begins at the addresses.
-func NewClient(caller Caller, addrs []string) *Client { return &Client{caller: caller, addrs: addrs} }
+func NewClient(caller Caller, addrs []string) *Client {
+	return &Client{caller: caller, addrs: addrs, search: FindTimeout}
+}
 
 // Status asks how the cluster is; with chunks also how many chunks have how many shards. Where there is no coordinator it is what
 // one process knows, and Status.Coordinator is empty.
 func (c *Client) Status(ctx context.Context, chunks bool) (Status, error) {
 	var s Status
-	return s, c.ask(ctx, MethodStatus, StatusRequest{Request{Format}, chunks}, &s)
+	r := StatusRequest{Request: Request{Format}, Chunks: chunks}
+	err := c.ask(ctx, MethodStatus, &r, &s)
+	if err == nil && s.Coordinator == "" && len(c.silent) > 0 && len(s.Problems) > 0 {
+		s.Problems[0].Next += "; no answer from " + strings.Join(c.silent, ", ")
+	}
+	return s, err
 }
 
 // Plan says what a change would move.
@@ -79,15 +88,18 @@ func (c *Client) Consistency(ctx context.Context, bucket, set string) (Consisten
 func (c *Client) ask(ctx context.Context, m rpc.Method, request, answer any) error {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	head, err := json.Marshal(request)
-	if err != nil {
-		return err
-	}
 	for {
 		if c.found == "" {
 			if err := c.find(ctx); err != nil {
 				return err
 			}
+		}
+		if r, ok := request.(*StatusRequest); ok {
+			r.Alone = c.lonely
+		}
+		head, err := json.Marshal(request)
+		if err != nil {
+			return err
 		}
 		if c.lonely && m != MethodStatus && m != MethodConsistency {
 			return fmt.Errorf("%w (%s answers): start the metadata nodes that are down; kintsugi admin status says which", ErrNoCoordinator, c.found)
@@ -150,9 +162,10 @@ func pause(ctx context.Context) error {
 
 // find looks for the coordinator until FindTimeout. If there is none, it is content with any process that answers.
 func (c *Client) find(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, FindTimeout)
+	ctx, cancel := context.WithTimeout(ctx, c.search)
 	defer cancel()
 	failures := map[string]error{}
+	defer func() { c.silent = silent(failures) }()
 	answered := ""
 	for {
 		addr, lonely := c.round(ctx, failures)
@@ -163,7 +176,7 @@ func (c *Client) find(ctx context.Context) error {
 			c.found, c.lonely = addr, lonely
 			return nil
 		}
-		if pause(ctx) == nil {
+		if !allRefuse(failures) && pause(ctx) == nil {
 			continue
 		}
 		if answered == "" {
@@ -172,6 +185,28 @@ func (c *Client) find(ctx context.Context) error {
 		c.found, c.lonely = answered, true
 		return nil
 	}
+}
+
+// allRefuse tells whether there is no use in asking again: the secret is another.
+func allRefuse(failures map[string]error) bool {
+	for _, err := range failures {
+		if !errors.Is(err, rpc.ErrRefused) {
+			return false
+		}
+	}
+	return len(failures) > 0
+}
+
+// silent lists who did not answer when asked last.
+func silent(failures map[string]error) []string {
+	var addrs []string
+	for addr, err := range failures {
+		if err != nil {
+			addrs = append(addrs, addr)
+		}
+	}
+	slices.Sort(addrs)
+	return addrs
 }
 
 // round asks every address that is known or named by those asked.

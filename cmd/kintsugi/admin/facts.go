@@ -14,19 +14,13 @@ import (
 // Facts are what a process knows of its cluster at one moment.
 type Facts struct {
 	Now         time.Time
-	Coordinator string         // address, "" if none is known
-	Map         *placement.Map // nil: there is none yet
-	Members     []Member       // every node that was heard of
-	Groups      []GroupFacts
+	Node        string                  // the process
+	Coordinated bool                    // it coordinates; else Members are what it was told, perhaps long ago
+	Map         *placement.Map          // nil: there is none yet
+	Members     []membership.NodeStatus // every node that was heard of
+	Groups      []GroupFacts            // of the metadata
 	Redundancy  *storagenode.Redundancy // nil: not counted
 	Orders      membership.Orders       // the newest
-}
-
-// Member is a node as the coordinator sees it.
-type Member struct {
-	Beat  membership.Beat // its last
-	Up    bool            // its lease has not ended
-	Since time.Time       // when it came up, or was heard of last
 }
 
 // GroupFacts is what a replica knows of a Raft group, by hosts.
@@ -41,7 +35,7 @@ type GroupFacts struct {
 type driveFacts struct {
 	placement.Drive
 	inMap  bool
-	member *Member // whose last beat reported it, nil if none did
+	member *membership.NodeStatus // whose last beat reported it, nil if none did
 	report membership.DriveReport
 	slots  int // as Drive.Slots and Drive.Leaving
 	prior  int
@@ -122,8 +116,8 @@ func slotCounts(m *placement.Map) (slots, leaving map[placement.DriveID]int) {
 }
 
 // memberOf returns the node with this metadata host, or nil.
-func (f *Facts) memberOf(host uint64) *Member {
-	i := slices.IndexFunc(f.Members, func(m Member) bool { return m.Beat.Node.Host == host })
+func (f *Facts) memberOf(host uint64) *membership.NodeStatus {
+	i := slices.IndexFunc(f.Members, func(m membership.NodeStatus) bool { return m.Beat.Node.Host == host })
 	if i < 0 || host == 0 {
 		return nil
 	}

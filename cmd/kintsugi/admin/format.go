@@ -69,6 +69,8 @@ type StatusRequest struct {
 	Request
 	// Chunks asks for the redundancy of all chunks, too: that needs an answer of every drive.
 	Chunks bool `json:"chunks"`
+	// Alone asks for what this process knows even if it thinks that another coordinates.
+	Alone bool `json:"alone,omitempty"`
 }
 
 // ChangeRequest asks what a change would move, or for the change.

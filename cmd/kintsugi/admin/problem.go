@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"kintsugi/meta/membership"
 )
 
 // fullShare is the share of used space from which a drive is worth a word.
@@ -123,13 +125,30 @@ func nodeProblems(s *Status) []Problem {
 		if n.Unseen {
 			since = "has not been heard of"
 		}
-		next := "start it again"
-		if n.Drives > 0 {
-			next += ", or if it is gone for ever: kintsugi admin remove " + n.Name + " --force-lost"
-		}
-		all = append(all, Problem{Degraded, fmt.Sprintf("node %s %s", at(n.Name, n.Addr), since), next})
+		all = append(all, Problem{Degraded, fmt.Sprintf("node %s %s", at(n.Name, n.Addr), since), afterNode(s, n)})
 	}
 	return all
+}
+
+// afterNode is the next step for a node that is down.
+func afterNode(s *Status, n Node) string {
+	needed := 0 // slots that it has or that are still rebuilt elsewhere
+	for _, d := range s.Drives {
+		if d.Node == n.Name {
+			needed += d.Slots + d.Leaving
+		}
+	}
+	switch {
+	case n.Drives > 0 && s.Chunks != nil && s.Chunks.Unreadable > 0:
+		return "start it again: chunks that cannot be read may need it"
+	case n.Drives > 0 && needed > 0:
+		return "start it again, or if it is gone for ever: kintsugi admin remove " + n.Name + " --force-lost"
+	case n.Drives > 0:
+		return "its shards have been rebuilt elsewhere: start it again, or take it out: kintsugi admin remove " + n.Name
+	case n.Host != "":
+		return "start it again, or another metadata node in its place: it becomes a voter by itself"
+	}
+	return "start it again"
 }
 
 func driveProblems(f *Facts, drives []driveFacts) []Problem {
@@ -164,7 +183,7 @@ func driveProblems(f *Facts, drives []driveFacts) []Problem {
 }
 
 // member returns the node of this name, or nil.
-func (f *Facts) member(name string) *Member {
+func (f *Facts) member(name string) *membership.NodeStatus {
 	for i := range f.Members {
 		if f.Members[i].Beat.Node.Name == name {
 			return &f.Members[i]

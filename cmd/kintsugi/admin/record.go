@@ -90,6 +90,7 @@ type Drive struct {
 	LiveData uint64  `json:"liveBytes"` // of shards that are still needed
 	Shards   uint64  `json:"shards"`
 	Corrupt  uint64  `json:"corruptShards"`
+	Scrubbed uint64  `json:"scrubbed"` // serial of the last scrub on demand that is done
 }
 
 // Metadata is the state of the Raft groups.
@@ -120,8 +121,10 @@ type Chunks struct {
 	Total      uint64   `json:"total"`
 	Bytes      uint64   `json:"bytes"`  // before coding
 	ByLost     []uint64 `json:"byLost"` // those that lack so many shards and can be read
+	ByLive     []uint64 `json:"byLive"` // those that have so many shards and can be read
 	AtRisk     uint64   `json:"atRisk"` // of them: the next lost shard makes them unreadable
 	Unreadable uint64   `json:"unreadable"`
+	Missing    uint64   `json:"missingBytes"` // size of the shards that readable chunks lack
 }
 
 // Repair sums up what the drives are at.

@@ -16,18 +16,26 @@ import (
 	"kintsugi/storagenode"
 )
 
-// Coordinator is what the server needs of membership.
+// Coordinator is what the server needs of a membership.Coordinator.
 type Coordinator interface {
-	// Leader returns the address of the process that coordinates, "" if none is known; self says that it is this one.
-	Leader() (addr string, self bool)
-	// Members returns every node that was heard of: with leases and last beats where this process
-	// coordinates, else what the coordinator last told it.
-	Members() []Member
-	// Change commits what edit makes of the newest map, and calls it again if another change came before. It fails unless
-	// this process coordinates.
+	// Leading tells whether this process coordinates the cluster. If not, the others fail.
+	Leading() bool
+	// Status lists every node that was heard of.
+	Status() ([]membership.NodeStatus, error)
+	// Change commits what edit makes of the newest map.
 	Change(ctx context.Context, edit func(*placement.Map) (*placement.Map, error)) (*placement.Map, error)
-	// Order replaces the orders by what edit makes of the newest; the serial is set by it.
-	Order(ctx context.Context, edit func(*membership.Orders)) (membership.Orders, error)
+	// SetOrders makes what edit does to the newest orders the newest.
+	SetOrders(edit func(*membership.Orders)) (membership.Orders, error)
+}
+
+// Directory is what the server needs of a membership.Directory.
+type Directory interface {
+	// Leader returns the address of the process that coordinates, "" if none is known.
+	Leader() string
+	// Peers are the nodes as the coordinator last told.
+	Peers() []membership.Peer
+	// Orders are the newest.
+	Orders() membership.Orders
 }
 
 // MetaClient is what the server needs of a meta.Client.
@@ -39,13 +47,13 @@ type MetaClient interface {
 
 // Config of a Server.
 type Config struct {
-	Node        string // name of this process
-	Coordinator Coordinator
+	Node        string      // name of this process
+	Coordinator Coordinator // nil where there is no metadata
+	Directory   Directory
 	Cluster     storagenode.Cluster // the newest map; the drives that are up, near and far
 	Meta        MetaClient
 	Groups      func() []GroupFacts                                   // of the metadata, as the local replica knows them; nil: no replica here
 	Redundancy  func(context.Context) (storagenode.Redundancy, error) // nil: it is not counted
-	Orders      func() membership.Orders                              // the newest
 	Logger      *slog.Logger                                          // nil: discard
 }
 
@@ -63,7 +71,7 @@ const (
 
 // NewServer returns a Server.
 func NewServer(cfg Config) (*Server, error) {
-	if cfg.Coordinator == nil || cfg.Cluster == nil || cfg.Meta == nil {
+	if cfg.Directory == nil || cfg.Cluster == nil || cfg.Meta == nil {
 		return nil, errors.New("admin: incomplete config")
 	}
 	return &Server{cfg: cfg, log: cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))}, nil
@@ -113,9 +121,9 @@ func (e *elsewhereError) Error() string { return "another process coordinates: "
 // leading lets f run in the coordinator alone.
 func leading[R, A any](s *Server, f func(context.Context, R) (A, error)) func(context.Context, R) (A, error) {
 	return func(ctx context.Context, r R) (A, error) {
-		if addr, self := s.cfg.Coordinator.Leader(); !self {
+		if !s.leads() {
 			var none A
-			return none, &elsewhereError{addr}
+			return none, &elsewhereError{s.cfg.Directory.Leader()}
 		}
 		return f(ctx, r)
 	}
@@ -137,36 +145,53 @@ func statusError(err error) error {
 	return &rpc.StatusError{Code: code, Detail: []byte(text)}
 }
 
+// leads tells whether this process coordinates.
+func (s *Server) leads() bool { return s.cfg.Coordinator != nil && s.cfg.Coordinator.Leading() }
+
 func (s *Server) who(context.Context, Request) (Who, error) {
-	w := Who{Format: Format, Node: s.cfg.Node, Peers: []string{}}
-	w.Coordinator, w.Coordinates = s.cfg.Coordinator.Leader()
-	for _, m := range s.cfg.Coordinator.Members() {
-		w.Peers = append(w.Peers, m.Beat.Node.Addr)
+	w := Who{Format: Format, Node: s.cfg.Node, Coordinates: s.leads(), Coordinator: s.cfg.Directory.Leader(), Peers: []string{}}
+	for _, p := range s.cfg.Directory.Peers() {
+		w.Peers = append(w.Peers, p.Node.Addr)
 	}
 	return w, nil
 }
 
 // facts gathers what this process knows, but not the count of chunks.
 func (s *Server) facts() Facts {
-	f := Facts{Now: time.Now(), Map: s.cfg.Cluster.Map(), Members: s.cfg.Coordinator.Members()}
-	f.Coordinator, _ = s.cfg.Coordinator.Leader()
+	f := Facts{Now: time.Now(), Map: s.cfg.Cluster.Map(), Orders: s.cfg.Directory.Orders(), Node: s.cfg.Node}
+	if s.leads() {
+		if members, err := s.cfg.Coordinator.Status(); err == nil {
+			f.Members, f.Coordinated = members, true
+		}
+	}
+	if !f.Coordinated {
+		f.Members = hearsay(s.cfg.Directory.Peers(), f.Now)
+	}
 	if s.cfg.Groups != nil {
 		f.Groups = s.cfg.Groups()
-	}
-	if s.cfg.Orders != nil {
-		f.Orders = s.cfg.Orders()
 	}
 	return f
 }
 
+// hearsay makes nodes of what the coordinator last told of them.
+func hearsay(peers []membership.Peer, now time.Time) []membership.NodeStatus {
+	nodes := make([]membership.NodeStatus, len(peers))
+	for i, p := range peers {
+		nodes[i] = membership.NodeStatus{Beat: membership.Beat{Node: p.Node}, Up: p.Up, Since: now}
+		for _, id := range p.Drives {
+			nodes[i].Beat.Drives = append(nodes[i].Beat.Drives, membership.DriveReport{ID: id})
+		}
+	}
+	return nodes
+}
+
 // status is also answered by a process that knows of no coordinator: it is what there is to know then.
 func (s *Server) status(ctx context.Context, r StatusRequest) (Status, error) {
-	addr, self := s.cfg.Coordinator.Leader()
-	if !self && addr != "" {
+	f := s.facts()
+	if addr := s.cfg.Directory.Leader(); !f.Coordinated && addr != "" && !r.Alone {
 		return Status{}, &elsewhereError{addr}
 	}
-	f := s.facts()
-	if r.Chunks && self && s.cfg.Redundancy != nil && f.Map != nil {
+	if r.Chunks && f.Coordinated && s.cfg.Redundancy != nil && f.Map != nil {
 		ctx, cancel := context.WithTimeout(ctx, countTimeout)
 		defer cancel()
 		if count, err := s.cfg.Redundancy(ctx); err == nil {
@@ -216,11 +241,11 @@ func (s *Server) change(ctx context.Context, r ChangeRequest) (Plan, error) {
 	return plan, nil
 }
 
-func (s *Server) order(ctx context.Context, r OrderRequest) (Order, error) {
+func (s *Server) order(_ context.Context, r OrderRequest) (Order, error) {
 	if r.RepairLimit != nil && *r.RepairLimit < 0 {
 		return Order{}, refuse("a limit below 0")
 	}
-	o, err := s.cfg.Coordinator.Order(ctx, func(o *membership.Orders) {
+	o, err := s.cfg.Coordinator.SetOrders(func(o *membership.Orders) {
 		if r.RepairLimit != nil {
 			o.RepairLimit = *r.RepairLimit
 		}

@@ -15,9 +15,12 @@ import (
 func Assess(f Facts) Status {
 	drives := f.drives()
 	s := Status{
-		Format: Format, Time: f.Now.UTC(), Coordinator: f.Coordinator, Health: Healthy, Problems: []Problem{},
+		Format: Format, Time: f.Now.UTC(), Health: Healthy, Problems: []Problem{},
 		Nodes: f.nodes(drives), Drives: []Drive{}, Metadata: f.metadata(), Repair: f.repair(), Space: space(drives),
 		Orders: Orders{Serial: f.Orders.Serial, RepairLimit: f.Orders.RepairLimit},
+	}
+	if m := f.member(f.Node); f.Coordinated && m != nil {
+		s.Coordinator = m.Beat.Node.Addr
 	}
 	if m := f.Map; m != nil {
 		s.Cluster, s.Epoch, s.Partitions = m.Cluster.String(), m.Epoch, m.Partitions
@@ -51,7 +54,7 @@ func (d *driveFacts) record(now time.Time) Drive {
 		ID: d.ID.String(), Node: d.Node, Zone: d.Zone, Dir: d.report.Dir, State: d.state(), Live: d.live(),
 		Weight: d.Weight, Slots: d.slots, Leaving: d.prior,
 		Capacity: d.report.Capacity, Free: d.report.Free, Used: d.report.Used, LiveData: d.report.Live,
-		Shards: d.report.Shards, Corrupt: d.report.Corrupt,
+		Shards: d.report.Shards, Corrupt: d.report.Corrupt, Scrubbed: d.report.Scrubbed,
 	}
 	if d.member != nil {
 		r.Seconds = seconds(now.Sub(d.member.Since))
@@ -67,7 +70,7 @@ func (f *Facts) nodes(drives []driveFacts) []Node {
 		n := m.Beat.Node
 		at[n.Name] = len(nodes)
 		nodes = append(nodes, Node{
-			Name: n.Name, Addr: n.Addr, S3: n.S3, Admin: n.Admin, Zone: n.Zone, Roles: roleNames(n.Roles),
+			Unseen: n.Addr == "", Name: n.Name, Addr: n.Addr, S3: n.S3, Admin: n.Admin, Zone: n.Zone, Roles: roleNames(n.Roles),
 			Up: m.Up, Seconds: seconds(f.Now.Sub(m.Since)), Release: n.Release, Leads: m.Beat.Leads,
 			Host: hostName(n.Host), Orders: m.Beat.Orders.Serial,
 		})
@@ -184,13 +187,14 @@ func space(drives []driveFacts) Space {
 	return sum
 }
 
-// chunks counts as at risk what the next lost shard makes unreadable; a code without parity is not at more risk than it was chosen to be.
+// chunks leaves out the risk of a code without parity: it is not at more risk than it was chosen to be.
 func chunks(r storagenode.Redundancy, m int) *Chunks {
-	c := &Chunks{Total: r.Chunks, Bytes: r.Bytes, ByLost: slices.Clone(r.Lost), Unreadable: r.Unreadable}
-	for lost, n := range r.Lost {
-		if lost >= max(m, 1) {
-			c.AtRisk += n
-		}
+	c := &Chunks{
+		Total: r.Chunks, Bytes: r.Bytes, ByLost: slices.Clone(r.Lost), ByLive: slices.Clone(r.Live),
+		AtRisk: r.AtRisk, Unreadable: r.Unreadable, Missing: r.MissingBytes,
+	}
+	if m == 0 {
+		c.AtRisk = 0
 	}
 	return c
 }

@@ -3,6 +3,7 @@ package admin
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 )
@@ -29,10 +30,11 @@ func WriteStatus(w io.Writer, s Status) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	return writeProblems(w, s.Problems)
+	return WriteProblems(w, s.Problems)
 }
 
-func writeProblems(w io.Writer, all []Problem) error {
+// WriteProblems prints what is bad, each with the next step.
+func WriteProblems(w io.Writer, all []Problem) error {
 	for _, p := range all {
 		if _, err := fmt.Fprintf(w, "\n%s: %s\n  -> %s\n", p.Health, p.What, p.Next); err != nil {
 			return err
@@ -98,12 +100,17 @@ func metadataSummary(md Metadata) string {
 	if len(md.Groups) == 0 {
 		return "-"
 	}
-	fewest, most, dead := len(md.Groups[0].Voters), 0, 0
+	fewest, most := len(md.Groups[0].Voters), 0
+	var dead []string
 	for _, g := range md.Groups {
 		fewest, most = min(fewest, len(g.Voters)), max(most, len(g.Voters))
 		for _, v := range g.Voters {
-			if !v.Up {
-				dead++
+			name := v.Node
+			if name == "" {
+				name = "host " + v.Host
+			}
+			if !v.Up && !slices.Contains(dead, name) {
+				dead = append(dead, name)
 			}
 		}
 	}
@@ -112,8 +119,8 @@ func metadataSummary(md Metadata) string {
 		voters = fmt.Sprintf("%d-%d", fewest, most)
 	}
 	text := fmt.Sprintf("%s of %s voters", count(len(md.Groups), "group"), voters)
-	if dead > 0 {
-		text += fmt.Sprintf(", %s down", count(dead, "voter"))
+	if len(dead) > 0 {
+		text += ", down: " + strings.Join(dead, ", ")
 	}
 	if md.Lost > 0 {
 		text += fmt.Sprintf(", %s without a leader", count(md.Lost, "group"))
@@ -162,12 +169,15 @@ func repairSummary(s Status) string {
 	if r.PendingShards == 0 && r.PendingPartitions == 0 && s.Moving == 0 {
 		return "nothing pending"
 	}
-	text := fmt.Sprintf("%s and %s pending, %s moving, %s/s, ", count(r.PendingShards, "shard"),
+	text := fmt.Sprintf("%s and %s pending, %s moving, %s/s", count(r.PendingShards, "shard"),
 		count(r.PendingPartitions, "comparison"), count(s.Moving, "partition"), size(uint64(r.BytesPerSecond)))
-	if r.ETASeconds < 0 {
-		return text + "nothing moves"
+	switch {
+	case r.ETASeconds < 0:
+		text += ", nothing moves"
+	case r.ETASeconds > 0:
+		text += ", about " + age(r.ETASeconds)
 	}
-	return text + "about " + age(r.ETASeconds)
+	return text
 }
 
 // WriteNodes prints a line for each process.

@@ -40,6 +40,16 @@ func WritePlan(w io.Writer, p Plan) error {
 	return err
 }
 
+// WriteOrder prints what the drives have been asked for.
+func WriteOrder(w io.Writer, o Order) error {
+	limit := "the default"
+	if o.RepairLimit > 0 {
+		limit = size(uint64(o.RepairLimit)) + "/s"
+	}
+	_, err := fmt.Fprintf(w, "order %d is given to all drives; repair limit of each: %s\n", o.Serial, limit)
+	return err
+}
+
 // String is the change as the command line has it.
 func (c Change) String() string {
 	switch c.Kind {
@@ -49,7 +59,7 @@ func (c Change) String() string {
 			text += " --zone " + c.Zone
 		}
 		return text
-	case Reweight:
+	case Weight:
 		return fmt.Sprintf("weight %s %d", c.Target, c.weight())
 	}
 	text := c.Kind + " " + c.Target
@@ -109,7 +119,11 @@ func writeChunk(w io.Writer, c ChunkState, names map[string]string) error {
 		for i, id := range s.On {
 			on[i] = named(id, names)
 		}
-		fmt.Fprintf(t, "  %d\t%s\t%s\t%s\t%s\t%s\n", s.Index, s.State, named(s.Home, names), named(s.Previous, names), orDash(strings.Join(on, " ")), s.Note)
+		note := ""
+		if s.Note != "" {
+			note = "\t" + s.Note
+		}
+		fmt.Fprintf(t, "  %d\t%s\t%s\t%s\t%s%s\n", s.Index, s.State, named(s.Home, names), named(s.Previous, names), orDash(strings.Join(on, " ")), note)
 	}
 	return t.Flush()
 }

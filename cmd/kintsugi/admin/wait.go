@@ -11,9 +11,9 @@ import (
 // Goal is what a command waits for. It is pure: a status in, what is left out.
 type Goal struct {
 	what   string
+	kind   string // of the change, or rebuild or scrub
 	target string // drives of this node, or the drive whose id begins so; "": all
-	kind   string
-	serial uint64 // orders that nodes must have taken up
+	serial uint64 // orders that nodes, or the scrub that drives must have reached
 }
 
 // GoalOf returns when a change of the map is complete.
@@ -21,6 +21,9 @@ func GoalOf(c Change) Goal { return Goal{what: c.String(), kind: c.Kind, target:
 
 // RebuildGoal is reached when every node has had the order and lacks nothing.
 func RebuildGoal(o Order) Goal { return Goal{what: "rebuild", kind: "rebuild", serial: o.Serial} }
+
+// ScrubGoal is reached when every drive that can be reached has been read.
+func ScrubGoal(o Order) Goal { return Goal{what: "scrub", kind: "scrub", serial: o.ScrubSerial} }
 
 // ErrStuck says that the goal cannot be reached while things are as they are.
 var ErrStuck = errors.New("not complete")
@@ -43,6 +46,13 @@ func (g Goal) left(s Status) (n int, unit string) {
 			}
 		}
 		return n, "shard or partition"
+	case "scrub":
+		for _, d := range s.Drives {
+			if d.Live && d.Scrubbed < g.serial {
+				n++
+			}
+		}
+		return n, "drive"
 	}
 	return s.Moving, "partition"
 }
