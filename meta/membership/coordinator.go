@@ -133,7 +133,6 @@ func (c *Coordinator) lead(ctx context.Context) {
 		c.cfg.Logger.Info("not the coordinator yet", "error", err)
 		return
 	}
-	c.cfg.Logger.Info("coordinates the cluster", "epoch", t.epoch(), "nodes", len(t.table.nodes))
 	ctx, cancel := context.WithCancel(ctx)
 	var confirming sync.WaitGroup
 	confirming.Go(func() { c.keepConfirming(ctx, t) })
@@ -168,6 +167,7 @@ func (c *Coordinator) begin(ctx context.Context) (*term, error) {
 	if m != nil {
 		t.setMap(now, m)
 	}
+	c.cfg.Logger.Info("coordinates the cluster from now on", "epoch", t.epoch(), "nodes", len(t.table.nodes))
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.term = t

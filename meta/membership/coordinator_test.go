@@ -206,8 +206,8 @@ func TestACoordinatorWithoutMajority(t *testing.T) {
 			t.Errorf("it still changes the map: %v", err)
 		}
 		time.Sleep(time.Minute)
-		if w.group.epoch != 1 {
-			t.Errorf("epoch %d", w.group.epoch)
+		if m, err := w.group.ClusterMap(t.Context()); err != nil || m.Epoch != 1 {
+			t.Errorf("%+v, %v", m, err)
 		}
 	})
 }
