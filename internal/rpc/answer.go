@@ -130,6 +130,7 @@ func (b *answerBody) next() {
 		b.cutOff(err)
 	case h.kind == kindPiece && h.headSize == 0:
 		b.left = h.bodySize
+		b.client.metrics.received(h)
 	case h.kind == kindEnd && h.headSize == 0 && h.bodySize == 0:
 		b.end()
 	case h.kind == kindAbort && h.bodySize == 0:

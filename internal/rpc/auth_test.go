@@ -282,7 +282,7 @@ func TestOnlySoManyStrangers(t *testing.T) {
 	defer first.Close()
 	start := time.Now()
 	talk(t, l.Addr().String(), nil)
-	if waited := time.Since(start); waited > defaultDialTimeout/2 {
+	if waited := time.Since(start); waited > cfg.DialTimeout/2 {
 		t.Errorf("the second stranger stayed for %v", waited)
 	}
 }

@@ -83,9 +83,9 @@ func TestDeadlineTravels(t *testing.T) {
 // Once Do has returned, its buffer belongs to the caller again.
 func TestIntoIsNotWrittenAfterTheCall(t *testing.T) {
 	s, c := pair(t, nil)
-	into, body := make([]byte, 8<<20), bytes.Repeat([]byte{1}, 8<<20)
-	for i := range 50 {
-		ctx, cancel := context.WithTimeout(testContext(t), time.Duration(i)*300*time.Microsecond)
+	into, body := make([]byte, 4<<20), bytes.Repeat([]byte{1}, 4<<20)
+	for i := range 30 {
+		ctx, cancel := context.WithTimeout(testContext(t), time.Duration(i)*400*time.Microsecond)
 		_, err := c.Do(ctx, s.addr, &Call{Method: methodEcho, Body: body, Into: into})
 		cancel()
 		clear(into) // the race detector looks here

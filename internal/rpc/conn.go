@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -17,9 +18,10 @@ const (
 
 // conn reads and writes frames on one connection. One goroutine at a time reads, one writes.
 type conn struct {
-	raw     net.Conn // Close of it ends everything that waits
-	rw      net.Conn // raw, or TLS on top of it
-	gather  *net.TCPConn
+	raw     net.Conn     // Close of it ends everything that waits
+	rw      net.Conn     // raw, or TLS on top of it
+	tcp     *net.TCPConn // rw, if it is TCP: takes many parts at once
+	records *gatherConn  // below rw, if that is TLS
 	version uint8
 	peer    Identity
 	failed  bool // an error came up: no more calls
@@ -41,7 +43,7 @@ func newConn(raw net.Conn) *conn {
 // ready is called when the handshake is over.
 func (c *conn) ready(version uint8, peer Identity) {
 	c.version, c.peer = version, peer
-	c.gather, _ = c.rw.(*net.TCPConn)
+	c.tcp, _ = c.rw.(*net.TCPConn)
 }
 
 // write sends a frame and returns how many bytes of it went out.
@@ -56,23 +58,36 @@ func (c *conn) write(h header, head, body []byte) (int, error) {
 		return c.rw.Write(c.out)
 	}
 	encoded := appendHeader(c.outHeader[:0], c.version, h, head)
-	if c.gather != nil {
+	if c.tcp != nil {
 		return c.writeVector(encoded, head, body)
 	}
-	front := append(append(make([]byte, 0, len(encoded)+len(head)), encoded...), head...)
-	n, err := c.rw.Write(front)
-	if err != nil || len(body) == 0 {
-		return n, err
+	return c.writeRecords(encoded, head, body)
+}
+
+// writeRecords sends the parts over TLS, or a connection in memory.
+func (c *conn) writeRecords(encoded, head, body []byte) (n int, err error) {
+	if c.records != nil {
+		c.records.begin()
+		defer func() { err = errors.Join(err, c.records.flush()) }()
 	}
-	m, err := c.rw.Write(body)
-	return n + m, err
+	for _, part := range [...][]byte{encoded, head, body} {
+		if len(part) == 0 {
+			continue
+		}
+		m, err := c.rw.Write(part)
+		n += m
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, nil
 }
 
 // writeVector sends the parts with one system call, where the socket takes them.
 func (c *conn) writeVector(encoded, head, body []byte) (int, error) {
 	c.parts = [3][]byte{encoded, head, body}
 	c.vector = c.parts[:]
-	n, err := c.vector.WriteTo(c.gather)
+	n, err := c.vector.WriteTo(c.tcp)
 	c.parts = [3][]byte{}
 	return int(n), err
 }

@@ -23,11 +23,10 @@ func register[C prometheus.Collector](r prometheus.Registerer, c C) (C, error) {
 	return c, err
 }
 
-// wire counts what both sides have.
+// wire counts what both sides have. Headers count as those of the newest version.
 type wire struct {
-	open     prometheus.Gauge
-	in, out  prometheus.Counter
-	perFrame float64 // bytes of a header, about
+	open    prometheus.Gauge
+	in, out prometheus.Counter
 }
 
 func newWire(r prometheus.Registerer, side string) (*wire, error) {
@@ -45,7 +44,6 @@ func newWire(r prometheus.Registerer, side string) (*wire, error) {
 	}
 	return &wire{
 		open: open.WithLabelValues(side), in: bytes.WithLabelValues(side, "in"), out: bytes.WithLabelValues(side, "out"),
-		perFrame: maxHeaderSize,
 	}, nil
 }
 
@@ -74,9 +72,11 @@ func (m *clientMetrics) failed(method Method, err error) {
 }
 
 func (m *clientMetrics) exchanged(call *Call, h header) {
-	m.out.Add(m.perFrame + float64(len(call.Head)+len(call.Body)))
-	m.in.Add(m.perFrame + float64(h.headSize+h.bodySize))
+	m.out.Add(maxHeaderSize + float64(len(call.Head)+len(call.Body)))
+	m.received(h)
 }
+
+func (w *wire) received(h header) { w.in.Add(maxHeaderSize + float64(h.headSize+h.bodySize)) }
 
 func methodLabel(m Method) string { return strconv.Itoa(int(m)) }
 

@@ -220,8 +220,8 @@ func (s *Server) answer(r *Request, h header) bool {
 	}
 	good := r.finish(s.status(r, err))
 	m.metrics.count(err)
-	s.metrics.in.Add(maxHeaderSize + float64(h.headSize+h.bodySize))
-	s.metrics.out.Add(float64(r.written))
+	s.metrics.received(h)
+	s.metrics.sent(r.written)
 	return good
 }
 

@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -40,6 +41,7 @@ const (
 type transport struct {
 	client, server *tls.Config
 	serverName     string
+	spare          sync.Pool // of gatherConn
 }
 
 func newTransport(s *secret.Secret, self Identity, newest uint8) (*transport, error) {
@@ -65,7 +67,12 @@ func newTransport(s *secret.Secret, self Identity, newest uint8) (*transport, er
 	client, server := base.Clone(), base.Clone()
 	client.RootCAs, client.ServerName = pool, serverName
 	server.ClientCAs, server.ClientAuth = pool, tls.RequireAndVerifyClientCert
-	return &transport{client: client, server: server, serverName: serverName}, nil
+	t := &transport{client: client, server: server, serverName: serverName}
+	t.spare.New = func() any {
+		p := make([]byte, 0, gatherSize)
+		return &p
+	}
+	return t, nil
 }
 
 // protocols are the names of all versions, the newest first.
@@ -122,7 +129,8 @@ func newCertificate(authority *x509.Certificate, signer ed25519.PrivateKey, self
 
 // dial is the client's side of a TLS connection.
 func (t *transport) dial(ctx context.Context, c *conn) error {
-	return t.finish(ctx, c, tls.Client(c.raw, t.client))
+	c.records = &gatherConn{Conn: c.raw, spare: &t.spare}
+	return t.finish(ctx, c, tls.Client(c.records, t.client))
 }
 
 // accept is the server's side. Of the connection, c.buf has been read ahead.
@@ -137,7 +145,8 @@ func (t *transport) accept(ctx context.Context, c *conn) error {
 		quiet.known.Store(true)
 		return nil, nil
 	}
-	return t.finish(ctx, c, tls.Server(quiet, config))
+	c.records = &gatherConn{Conn: quiet, spare: &t.spare}
+	return t.finish(ctx, c, tls.Server(c.records, config))
 }
 
 func (t *transport) finish(ctx context.Context, c *conn, secured *tls.Conn) error {
