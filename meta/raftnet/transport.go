@@ -33,7 +33,7 @@ const (
 	sendTimeout = 5 * time.Second
 	leaveWait   = 200 * time.Millisecond
 	minBackoff  = 50 * time.Millisecond
-	maxBackoff  = time.Second
+	maxBackoff  = 250 * time.Millisecond
 )
 
 // Transport is the raftgroup.Transport of a process: at most one host at a time registers.
