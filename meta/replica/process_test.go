@@ -236,6 +236,20 @@ func (p *processes) put(not ...int) time.Duration {
 	}
 }
 
+// follows waits until a process that was started again follows a leader.
+func (p *processes) follows(i int) {
+	p.t.Helper()
+	for start := time.Now(); ; time.Sleep(5 * time.Millisecond) {
+		_, err := p.call(i, methodGet, "", time.Second)
+		if err == nil || strings.Contains(err.Error(), "not the leader") && !strings.Contains(err.Error(), "that is 0") {
+			return
+		}
+		if time.Since(start) > 10*time.Second {
+			p.t.Fatalf("process %d does not follow: %v", i, err)
+		}
+	}
+}
+
 // maxGap is for how long there may be no leader.
 const maxGap = 1500 * time.Millisecond
 
@@ -254,6 +268,7 @@ func TestProcessKilled(t *testing.T) {
 			t.Errorf("%v without writes", gap)
 		}
 		p.start(lost)
+		p.follows(lost)
 		want := strconv.Itoa(p.value)
 		if got, err := p.call(p.leader, methodGet, "", 5*time.Second); err != nil || got != want {
 			t.Errorf("read %q, %v; want %q", got, err, want)
@@ -273,6 +288,7 @@ func TestProcessTerminated(t *testing.T) {
 		}
 		p.cmds[lost].Wait()
 		p.start(lost)
+		p.follows(lost)
 		for range 20 {
 			p.put()
 		}
