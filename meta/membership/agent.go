@@ -42,34 +42,33 @@ type AgentConfig struct {
 // Intervals of an agent.
 const (
 	patience      = time.Second
-	probeTimeout  = 400 * time.Millisecond // of a beat to one who may be the coordinator
-	beatPause     = 20 * time.Millisecond  // between two beats at least
+	beatPause     = 20 * time.Millisecond // between two beats at least
 	refusedPause  = time.Second
-	searchPause   = 50 * time.Millisecond // between two rounds of looking for a coordinator
+	searchPause   = 50 * time.Millisecond // between two questions to one who may be the coordinator
+	hopelessAfter = 5 * time.Second       // without a coordinator it is looked for less often
 	helloPause    = 300 * time.Millisecond
-	suspectTime   = 2 * time.Second // one that did not answer is asked last for so long
 	farewellLimit = 300 * time.Millisecond
 )
 
 // Agent keeps this process a member: it beats, and passes on what the coordinator answers.
 type Agent struct {
-	cfg     AgentConfig
-	leader  string               // address of the coordinator, "" while it is looked for
-	suspect map[string]time.Time // until when an address is asked last
-	clean   []Clean              // not heard by a coordinator yet
-	greeted time.Time            // when the others were last asked for what they know
-	kept    []Node
+	cfg    AgentConfig
+	leader string    // address of the coordinator, "" while it is looked for
+	lost   time.Time // since when it is looked for
+	clean  []Clean   // not heard by a coordinator yet
+	kept   []Node
 }
 
 // NewAgent returns an Agent that does nothing until Run.
 func NewAgent(cfg AgentConfig) *Agent {
 	cfg.Patience = cmp.Or(cfg.Patience, patience)
 	cfg.Logger = cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))
-	return &Agent{cfg: cfg, suspect: map[string]time.Time{}}
+	return &Agent{cfg: cfg}
 }
 
 // Run beats until ctx ends, then says that this process leaves.
 func (a *Agent) Run(ctx context.Context) {
+	a.lost = time.Now()
 	for ctx.Err() == nil {
 		began := time.Now()
 		if a.leader == "" {
@@ -95,48 +94,38 @@ func pause(ctx context.Context, d time.Duration) {
 
 // follow beats once to the coordinator that is known.
 func (a *Agent) follow(ctx context.Context) {
-	addr := a.leader
 	b := a.compose()
-	if err := a.beat(ctx, addr, &b, a.cfg.Patience); err != nil && ctx.Err() == nil {
-		a.cfg.Logger.Info("the coordinator does not answer", "addr", addr, "error", err)
-		a.leader = ""
+	sent := time.Now()
+	limited, cancel := context.WithTimeout(ctx, a.cfg.Patience)
+	defer cancel()
+	answer, err := a.send(limited, a.leader, &b)
+	if err != nil {
+		if ctx.Err() == nil {
+			a.cfg.Logger.Info("the coordinator does not answer, or is it no more", "addr", a.leader, "error", err)
+			a.leader, a.lost = "", time.Now()
+		}
+		return
 	}
+	a.take(ctx, a.leader, answer, sent)
 }
 
-var errElsewhere = errors.New("another node coordinates, or none")
-
-// beat sends one beat and takes the answer. Without an error leader is the coordinator, or whom the other named.
-func (a *Agent) beat(ctx context.Context, addr string, b *Beat, limit time.Duration) error {
-	sent := time.Now()
-	answer, err := a.send(ctx, addr, b, limit)
-	var refusal *rpc.StatusError
-	switch {
-	case errors.As(err, &refusal) && refusal.Code == codeNoCoordinator:
-		a.leader = ""
-		return errElsewhere
-	case err != nil:
-		a.suspect[addr] = time.Now().Add(suspectTime)
-		return err
-	case answer.Leader != "":
-		a.leader = ""
-		if answer.Leader != addr && time.Now().After(a.suspect[answer.Leader]) {
-			a.leader = answer.Leader
-		}
-		if a.leader == "" {
-			return errElsewhere
-		}
-		return nil
-	case answer.Refused != "":
-		a.leader = addr
+// take follows the coordinator that answered.
+func (a *Agent) take(ctx context.Context, addr string, answer *Answer, sent time.Time) {
+	a.leader = addr
+	if answer.Refused != "" {
 		a.refused(answer.Refused)
 		pause(ctx, refusedPause)
-		return nil
+		return
 	}
-	a.leader = addr
-	delete(a.suspect, addr)
 	a.clean = nil
-	a.apply(addr, answer, sent)
-	return nil
+	down := a.cfg.Directory.apply(addr, answer)
+	if a.cfg.Down != nil {
+		for _, addr := range down {
+			a.cfg.Down(addr)
+		}
+	}
+	a.cfg.Apply(*answer, sent.Add(time.Duration(answer.Lease)*time.Millisecond))
+	a.keep()
 }
 
 // compose returns the next beat.
@@ -174,10 +163,19 @@ func addClean(kept []Clean, c Clean) []Clean {
 	return append(kept, Clean{Epoch: c.Epoch, Partitions: union(nil, c.Partitions)})
 }
 
-// send gives the beat to the coordinator at addr.
-func (a *Agent) send(ctx context.Context, addr string, b *Beat, limit time.Duration) (*Answer, error) {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
+var errElsewhere = errors.New("another node coordinates, or none")
+
+// send gives the beat to the coordinator at addr. It may run many times at once.
+func (a *Agent) send(ctx context.Context, addr string, b *Beat) (*Answer, error) {
+	answer, err := a.exchange(ctx, addr, b)
+	var refusal *rpc.StatusError
+	if errors.As(err, &refusal) && refusal.Code == codeNoCoordinator || err == nil && answer.Leader != "" {
+		return nil, errElsewhere
+	}
+	return answer, err
+}
+
+func (a *Agent) exchange(ctx context.Context, addr string, b *Beat) (*Answer, error) {
 	if a.cfg.Local != nil && addr == a.cfg.Directory.Self().Addr {
 		return a.cfg.Local.Beat(ctx, b)
 	}
@@ -190,18 +188,6 @@ func (a *Agent) send(ctx context.Context, addr string, b *Beat, limit time.Durat
 		return nil, err
 	}
 	return answer, nil
-}
-
-// apply passes an answer on.
-func (a *Agent) apply(addr string, answer *Answer, sent time.Time) {
-	down := a.cfg.Directory.apply(addr, answer)
-	if a.cfg.Down != nil {
-		for _, addr := range down {
-			a.cfg.Down(addr)
-		}
-	}
-	a.cfg.Apply(*answer, sent.Add(time.Duration(answer.Lease)*time.Millisecond))
-	a.keep()
 }
 
 func (a *Agent) refused(reason string) {
@@ -217,9 +203,11 @@ func (a *Agent) leave(ctx context.Context) {
 	if a.leader == "" {
 		return
 	}
+	ctx, cancel := context.WithTimeout(ctx, farewellLimit)
+	defer cancel()
 	b := a.compose()
 	b.Leaving = true
-	if _, err := a.send(ctx, a.leader, &b, farewellLimit); err != nil {
+	if _, err := a.send(ctx, a.leader, &b); err != nil {
 		a.cfg.Logger.Info("the coordinator was not told of the end", "error", err)
 	}
 }

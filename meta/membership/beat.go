@@ -26,6 +26,13 @@ func Handle(s *rpc.Server, d *Directory, c *Coordinator) {
 		return
 	}
 	s.Handle(MethodBeat, rpc.Gateway|rpc.Storage|rpc.Meta, func(ctx context.Context, r *rpc.Request) error {
+		if !c.Leading() { // while a coordinator is looked for, many ask
+			a, err := c.elsewhere()
+			if err != nil {
+				return err
+			}
+			return r.Reply(encode(a), nil)
+		}
 		b := new(Beat)
 		if err := decode(r.Head, b); err != nil {
 			return status(codeFormat, err)

@@ -9,59 +9,76 @@ import (
 	"kintsugi/internal/rpc"
 )
 
-// search asks everyone who may know the coordinator, once.
+// found is what a coordinator answered.
+type found struct {
+	addr   string
+	answer *Answer
+	sent   time.Time
+}
+
+// search looks for the coordinator for a while: everyone who may be it is asked at the same time, over and over, for
+// one that is stopped must not cost the time of the others. They also tell of others whom this process does not know.
 func (a *Agent) search(ctx context.Context) {
-	for _, addr := range a.candidates(time.Now()) {
-		if ctx.Err() != nil {
-			return
-		}
-		b := a.compose()
-		b.Table = 0 // so that a coordinator answers at once
-		if a.beat(ctx, addr, &b, probeTimeout) == nil {
-			return
-		}
+	limited, cancel := context.WithTimeout(ctx, a.cfg.Patience)
+	defer cancel()
+	b := a.compose()
+	b.Table = 0 // so that a coordinator answers at once
+	rest := searchPause
+	if time.Since(a.lost) > hopelessAfter {
+		rest = helloPause
 	}
-	if time.Since(a.greeted) >= helloPause {
-		a.greeted = time.Now()
-		greet(ctx, a.cfg.Caller, a.cfg.Directory, probeTimeout)
+	answers := make(chan found, 1)
+	var asking sync.WaitGroup
+	for _, addr := range a.candidates() {
+		asking.Go(func() { a.askForEver(limited, addr, &b, rest, answers) })
+	}
+	asking.Go(func() { greet(limited, a.cfg.Caller, a.cfg.Directory, a.cfg.Patience) })
+	select {
+	case f := <-answers:
+		cancel()
+		asking.Wait()
+		a.take(ctx, f.addr, f.answer, f.sent)
+	case <-limited.Done():
+		asking.Wait()
 		a.keep()
 	}
-	pause(ctx, searchPause)
 }
 
-// candidates lists who may be the coordinator: this process if it thinks so, then the others; last those that did not answer lately.
-func (a *Agent) candidates(now time.Time) []string {
-	self := a.cfg.Directory.Self()
-	var first, last []string
-	if a.cfg.Local != nil {
-		first = append(first, self.Addr)
-	}
-	for _, addr := range a.cfg.Directory.metaAddrs() {
-		switch {
-		case addr == self.Addr || slices.Contains(first, addr) || slices.Contains(last, addr):
-		case now.Before(a.suspect[addr]):
-			last = append(last, addr)
-		default:
-			first = append(first, addr)
+// askForEver sends the beat until it is answered as by a coordinator, or ctx ends.
+func (a *Agent) askForEver(ctx context.Context, addr string, b *Beat, rest time.Duration, answers chan<- found) {
+	for ctx.Err() == nil {
+		sent := time.Now()
+		if answer, err := a.send(ctx, addr, b); err == nil {
+			select {
+			case answers <- found{addr, answer, sent}:
+			default: // another was faster
+			}
+			return
 		}
+		pause(ctx, rest)
 	}
-	return append(first, last...)
 }
 
-// metaAddrs lists the addresses of metadata nodes: those that are known, those that were up first, and the seeds.
+// candidates lists who may be the coordinator.
+func (a *Agent) candidates() []string {
+	addrs := a.cfg.Directory.metaAddrs()
+	if a.cfg.Local != nil {
+		addrs = append(addrs, a.cfg.Directory.Self().Addr)
+	}
+	slices.Sort(addrs)
+	return slices.Compact(addrs)
+}
+
+// metaAddrs lists the addresses of the metadata nodes that are known, and the seeds. One may come twice.
 func (d *Directory) metaAddrs() []string {
 	v := d.now.Load()
-	var up, down []string
-	for _, p := range d.Peers() {
-		switch {
-		case p.Node.Roles&rpc.Meta == 0 || p.Node.Addr == "":
-		case p.Up:
-			up = append(up, p.Node.Addr)
-		default:
-			down = append(down, p.Node.Addr)
+	addrs := slices.Clone(v.self.Seeds)
+	for _, p := range v.peers {
+		if p.Node.Roles&rpc.Meta != 0 && p.Node.Addr != "" {
+			addrs = append(addrs, p.Node.Addr)
 		}
 	}
-	return slices.Concat(up, v.self.Seeds, down)
+	return addrs
 }
 
 // keep passes on where the metadata nodes are, if that changed.
