@@ -100,8 +100,9 @@ func (h *host) handOver(ctx context.Context, groups int) {
 			if h.raft.Leader(uint32(g)) != h.ID {
 				continue
 			}
-			ids := h.successors(h.status(uint32(g)))
-			if len(ids) == 0 {
+			st, err := h.raft.Status(ctx, uint32(g))
+			ids := h.successors(st)
+			if err != nil || len(ids) == 0 {
 				continue
 			}
 			rest++

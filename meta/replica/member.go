@@ -13,7 +13,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"kintsugi/internal/sealed"
 	"kintsugi/meta/raftgroup"
 )
 
@@ -153,28 +152,29 @@ func OpenMember(cfg MemberConfig, d Drive) (*Member, error) {
 	return m, nil
 }
 
-// openFirst opens what is on the drive when the process starts.
+// openFirst opens what is on the drive when the process starts. What cannot be used is replaced later, when the others
+// show that they do not need it.
 func (m *Member) openFirst(ctx context.Context) error {
 	r, err := readRecord(m.drive.Dir)
 	switch {
+	case errors.Is(err, fs.ErrNotExist) && !m.hasLog():
+		return m.renew(ctx)
 	case errors.Is(err, fs.ErrNotExist):
-		return m.renew(ctx)
-	case errors.Is(err, sealed.ErrDamaged):
-		m.log.Warn("metadata replica's record is damaged: it is made anew", "dir", m.drive.Dir, "error", err)
-		return m.renew(ctx)
-	case err != nil:
-		return err
+		err = errRecordLost
+	case err == nil:
+		m.record = r
+		err = m.reopen(ctx, false)
 	}
-	m.record = r
-	err = m.reopen(ctx, false)
 	if isDamaged(err) {
+		m.log.Warn("metadata replica cannot be used as it is", "dir", m.drive.Dir, "error", err)
 		m.control.broken(err)
 		return nil
 	}
 	return err
 }
 
-// ID returns the id of the host, also while it is not running. It changes when the host is made anew.
+// ID returns the id of the host, also while it is not running. It changes when the host is made anew, and is 0 while it is
+// not known.
 func (m *Member) ID() uint64 {
 	m.mu.RLock()
 	defer m.mu.RUnlock()

@@ -359,7 +359,7 @@ func damageLog(t *testing.T, dir string, tail bool) {
 
 // A damaged host is made anew under another id and becomes a voter again.
 func TestMemberDamaged(t *testing.T) {
-	for _, what := range []string{"log", "doubtful tail", "record", "no log"} {
+	for _, what := range []string{"log", "doubtful tail", "record", "no record", "no log"} {
 		t.Run(what, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := newCrew(t, 2, 3, 0)
@@ -369,6 +369,10 @@ func TestMemberDamaged(t *testing.T) {
 				switch what {
 				case "record":
 					if err := os.WriteFile(recordPath(c.dirs[2]), []byte("x"), 0o600); err != nil {
+						t.Fatal(err)
+					}
+				case "no record":
+					if err := os.Remove(recordPath(c.dirs[2])); err != nil {
 						t.Fatal(err)
 					}
 				case "no log":
@@ -381,7 +385,7 @@ func TestMemberDamaged(t *testing.T) {
 				c.open(2)
 				c.all[2].SetWant(3)
 				c.eventually("another host", func() error {
-					if c.all[2].ID() == old {
+					if id := c.all[2].ID(); id == old || id == 0 {
 						return errors.New("the damaged one is still there")
 					}
 					return nil

@@ -8,16 +8,27 @@ import (
 	"path/filepath"
 	"time"
 
+	"kintsugi/internal/sealed"
 	"kintsugi/meta/raftgroup"
 	"kintsugi/meta/state"
 )
 
-// errLogLost says that a host has a record but no log: it may have voted and acknowledged what it does not know any more.
-var errLogLost = fmt.Errorf("%w: the log is gone", raftgroup.ErrDamaged)
+// A host with a record and no log may have voted and acknowledged what it does not know any more. One with a log and no
+// record is what a crash left of it when it was thrown away, or was damaged by other hands.
+var (
+	errLogLost    = fmt.Errorf("%w: the log is gone", raftgroup.ErrDamaged)
+	errRecordLost = fmt.Errorf("%w: the record is gone", raftgroup.ErrDamaged)
+)
 
 // isDamaged tells whether a host cannot be opened because it lost something.
 func isDamaged(err error) bool {
-	return errors.Is(err, raftgroup.ErrDamaged) || errors.Is(err, state.ErrDamaged)
+	return errors.Is(err, raftgroup.ErrDamaged) || errors.Is(err, state.ErrDamaged) || errors.Is(err, sealed.ErrDamaged)
+}
+
+// hasLog tells whether there is a log on the drive.
+func (m *Member) hasLog() bool {
+	_, err := os.Stat(filepath.Join(m.drive.Dir, metaDir, logDir))
+	return err == nil
 }
 
 // exists tells whether the drive is still there.
@@ -32,10 +43,8 @@ func (m *Member) exists() bool {
 // reopen starts the host as the record has it.
 func (m *Member) reopen(ctx context.Context, cutTail bool) error {
 	r := m.record
-	if len(r.Voters) == 0 {
-		if _, err := os.Stat(filepath.Join(m.drive.Dir, metaDir, logDir)); errors.Is(err, os.ErrNotExist) {
-			return errLogLost
-		}
+	if len(r.Voters) == 0 && !m.hasLog() {
+		return errLogLost
 	}
 	h, err := m.hosts.open(m.drive, r, cutTail)
 	if err != nil {
