@@ -2,9 +2,13 @@ package raftgroup
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"io"
 
 	"github.com/zeebo/xxh3"
+	"go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
 
 	"kintsugi/internal/directio"
 )
@@ -200,4 +204,68 @@ func decodeBatch(p []byte, visit func(r record, offset, size int) error) (batchH
 		return h, fmt.Errorf("batch %d: %d bytes too many: %w", h.sequence, len(body)-offset, ErrDamaged)
 	}
 	return h, nil
+}
+
+// A snapshot file snapshot-<4 hex digits of the group> is the state of a group that was fetched from a peer. It has this
+// name only when it is complete and durable. Little endian:
+//
+//	0:4    magic "KRSN"
+//	4:6    version, now 1
+//	6:8    length of the members, bytes
+//	8:12   group
+//	12:16  zero
+//	16:24  index
+//	24:32  term
+//	32:    members, raftpb.ConfState in protobuf; none if they are not known
+//	then   XXH3-64 of all of that
+//	then   what the machine wrote, which carries checksums of its own
+const (
+	spoolMagic    = "KRSN"
+	spoolVersion  = 1
+	spoolHeadSize = 32
+)
+
+func encodeSpoolHead(group uint32, at Position) ([]byte, error) {
+	var members []byte
+	if at.Members != nil {
+		var err error
+		if members, err = proto.Marshal(at.Members); err != nil {
+			return nil, fmt.Errorf("encode members: %w", err)
+		}
+	}
+	le := binary.LittleEndian
+	p := le.AppendUint16([]byte(spoolMagic), spoolVersion)
+	p = le.AppendUint16(p, uint16(len(members)))
+	p = le.AppendUint32(p, group)
+	p = le.AppendUint32(p, 0)
+	p = le.AppendUint64(p, at.Index)
+	p = le.AppendUint64(p, at.Term)
+	p = append(p, members...)
+	return le.AppendUint64(p, xxh3.Hash(p)), nil
+}
+
+// decodeSpoolHead reads a head, and fails with ErrDamaged if it is none of this group.
+func decodeSpoolHead(group uint32, r io.Reader) (Position, error) {
+	p := make([]byte, spoolHeadSize)
+	if _, err := io.ReadFull(r, p); err != nil {
+		return Position{}, fmt.Errorf("snapshot head: %w", errors.Join(ErrDamaged, err))
+	}
+	le := binary.LittleEndian
+	length := int(le.Uint16(p[6:]))
+	rest := make([]byte, length+8)
+	if _, err := io.ReadFull(r, rest); err != nil {
+		return Position{}, fmt.Errorf("snapshot head: %w", errors.Join(ErrDamaged, err))
+	}
+	p = append(p, rest[:length]...)
+	if string(p[:4]) != spoolMagic || le.Uint16(p[4:]) != spoolVersion || le.Uint32(p[8:]) != group || xxh3.Hash(p) != le.Uint64(rest[length:]) {
+		return Position{}, fmt.Errorf("snapshot head: %w", ErrDamaged)
+	}
+	at := Position{Index: le.Uint64(p[16:]), Term: le.Uint64(p[24:])}
+	if length > 0 {
+		at.Members = &raftpb.ConfState{}
+		if err := proto.Unmarshal(p[spoolHeadSize:], at.Members); err != nil {
+			return Position{}, fmt.Errorf("snapshot members: %w", errors.Join(ErrDamaged, err))
+		}
+	}
+	return at, nil
 }

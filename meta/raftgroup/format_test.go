@@ -3,10 +3,13 @@ package raftgroup
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"os"
 	"testing"
 
 	"github.com/zeebo/xxh3"
+	"go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
 )
 
 // reseal renews the checksum of a batch header.
@@ -103,4 +106,48 @@ func FuzzDecodeRecord(f *testing.F) {
 			t.Error("record does not round-trip")
 		}
 	})
+}
+
+// FuzzDecodeSpoolHead round-trips what it accepts.
+func FuzzDecodeSpoolHead(f *testing.F) {
+	for _, at := range []Position{{}, {Index: 7, Term: 3}, {Index: 1 << 40, Term: 9, Members: &raftpb.ConfState{Voters: []uint64{1, 2}, Learners: []uint64{3}}}} {
+		p, err := encodeSpoolHead(5, at)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(p)
+		f.Add(p[:len(p)-1])
+	}
+	f.Fuzz(func(t *testing.T, p []byte) {
+		at, err := decodeSpoolHead(5, bytes.NewReader(p))
+		if err != nil {
+			if !errors.Is(err, ErrDamaged) {
+				t.Fatal(err)
+			}
+			return
+		}
+		again, err := encodeSpoolHead(5, at)
+		must(t, err)
+		second, err := decodeSpoolHead(5, bytes.NewReader(again))
+		must(t, err)
+		if at.Index != second.Index || at.Term != second.Term || !proto.Equal(at.Members, second.Members) {
+			t.Errorf("%+v became %+v", at, second)
+		}
+	})
+}
+
+// TestSpoolHeadIsRefused flips every byte of a head, and takes it for another group's.
+func TestSpoolHeadIsRefused(t *testing.T) {
+	p, err := encodeSpoolHead(5, Position{Index: 7, Term: 3, Members: &raftpb.ConfState{Voters: []uint64{1, 2, 3}}})
+	must(t, err)
+	for i := range p {
+		spoilt := bytes.Clone(p)
+		spoilt[i] ^= 1
+		if _, err := decodeSpoolHead(5, bytes.NewReader(spoilt)); !errors.Is(err, ErrDamaged) {
+			t.Errorf("byte %d: %v", i, err)
+		}
+	}
+	if _, err := decodeSpoolHead(6, bytes.NewReader(p)); !errors.Is(err, ErrDamaged) {
+		t.Errorf("another group: %v", err)
+	}
 }

@@ -21,8 +21,9 @@ type Host struct {
 	terms     TermSource // nil if the transport has none
 	metrics   *metrics
 
-	loop loopState
-	pins pins
+	loop    loopState
+	pins    pins
+	fetches sync.WaitGroup // snapshots that come in; the loop starts them
 
 	stopping chan struct{} // closed first: nothing new begins
 	failed   chan struct{} // closed by fail
@@ -94,6 +95,7 @@ func (h *Host) supervise() {
 	loop.Wait()
 	h.stop() // it ended by itself only after a failure
 	h.cfg.Transport.Unregister(h.cfg.ID)
+	h.fetches.Wait()
 	h.committer.stop()
 	commit.Wait()
 	h.pins.wait()

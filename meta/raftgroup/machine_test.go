@@ -23,8 +23,10 @@ type listMachine struct {
 	keep   bool // keep the commands; else only their number
 
 	brokenStreams  int  // so many snapshots break off
+	brokenRestore  bool // the next restore ends before its state is there
 	endlessStreams bool // snapshots never end
 	restores       atomic.Int64
+	onRestore      func()
 }
 
 type listState struct {
@@ -110,6 +112,9 @@ func (m *listMachine) Snapshot(group uint32) (Snapshot, error) {
 
 func (m *listMachine) Restore(group uint32, at Position, r io.Reader) error {
 	m.restores.Add(1)
+	if m.onRestore != nil {
+		m.onRestore()
+	}
 	m.mu.Lock()
 	delete(m.groups, group)
 	delete(m.synced, group)
@@ -118,6 +123,10 @@ func (m *listMachine) Restore(group uint32, at Position, r io.Reader) error {
 	p, err := io.ReadAll(r)
 	if err != nil {
 		return err
+	}
+	if m.brokenRestore {
+		m.brokenRestore = false
+		return errors.New("restore broke off")
 	}
 	dec := gob.NewDecoder(bytes.NewReader(p))
 	if err := errors.Join(dec.Decode(&s.Commands), dec.Decode(&s.Count)); err != nil {

@@ -12,17 +12,16 @@ import (
 )
 
 // A follower that needs entries which the leader has dropped gets a MsgSnap. It carries no state: the follower
-// streams that from the leader into its machine first, and only then shows raft the message, with the position that
-// the stream had. A crash in between leaves the state ahead of the log, which Open sets right; a
-// crash within the restore leaves a state without position, which has to be thrown away unless it was new.
+// streams that from the leader into a file (spool.go), beside its other work, then has the machine restore it, and only then
+// shows raft the message, with the position that the stream had. A crash in between leaves the state ahead of the log,
+// which Open sets right; a crash within the restore leaves a state without position, which Open restores from the file.
 
 // snapshotTicks is how long the leader waits for word of a snapshot before it offers another.
 const snapshotTicks = 50
 
-// restore is a snapshot to be fetched by the committer.
+// restore is a snapshot, already fetched, for the committer to restore.
 type restore struct {
-	message *raftpb.Message
-	done    func(at Position, err error)
+	done func(at Position, err error)
 }
 
 // snapshotMetadata is what raft sends to a follower that is too far behind. A leader offers none before it has executed an
@@ -94,23 +93,43 @@ func (p *pinned) Close() error {
 	return p.Snapshot.Close()
 }
 
-// receiveSnapshot has the committer fetch the state that m offers. One at a time: raft repeats the offer.
+// receiveSnapshot fetches the state that m offers. One at a time: raft repeats the offer.
 func (g *group) receiveSnapshot(m *raftpb.Message) {
 	if g.restoring || m.GetTerm() < g.log.hard.GetTerm() {
 		return
 	}
 	g.restoring = true
-	r := &restore{message: m}
-	r.done = func(at Position, err error) {
-		g.host.inbox.put(func(w *work) error {
-			w.calls = append(w.calls, func() { g.restored(m, at, err) })
-			return nil
+	h := g.host
+	h.fetches.Go(func() {
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		defer h.whenStopping(cancel)()
+		at, err := h.fetch(ctx, g, m)
+		h.inLoop(func() {
+			if err != nil || at.Index <= g.applied.Load() {
+				g.restored(m, h.present(g), err)
+				return
+			}
+			h.restore(g, func(at Position, err error) { h.inLoop(func() { g.restored(m, at, err) }) })
 		})
-	}
-	g.host.loop.items = append(g.host.loop.items, committed{group: g, restore: r})
-	g.host.committer.push(g.host.loop.items)
-	clear(g.host.loop.items)
-	g.host.loop.items = g.host.loop.items[:0]
+	})
+}
+
+// inLoop has the loop call f, unless the host stops.
+func (h *Host) inLoop(f func()) {
+	h.inbox.put(func(w *work) error {
+		w.calls = append(w.calls, f)
+		return nil
+	})
+}
+
+// restore gives what was fetched to the committer.
+func (h *Host) restore(g *group, done func(Position, error)) {
+	s := &h.loop
+	s.items = append(s.items, committed{group: g, restore: &restore{done}})
+	h.committer.push(s.items)
+	clear(s.items)
+	s.items = s.items[:0]
 }
 
 // restored shows raft the snapshot that the state now holds, and tells the leader how it went.
@@ -151,14 +170,25 @@ func (g *group) installed(meta *raftpb.SnapshotMetadata) {
 	g.membersChanged()
 }
 
-// runRestore fetches a snapshot in the committer. It returns an error only if the host cannot go on.
+// runRestore restores what was fetched, in the committer. It returns an error only if the host cannot go on.
 func (h *Host) runRestore(g *group, r *restore) error {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	defer h.whenStopping(cancel)()
-	at, begun, err := h.fetch(ctx, g, r.message)
-	if err != nil && begun && g.applied.Load() > 0 {
+	before := g.applied.Load()
+	at, err := h.unspool(g.id, before)
+	switch {
+	case err != nil && before > 0:
 		return fmt.Errorf("group %d: state half restored: %w: %w", g.id, ErrDamaged, err)
+	case err == nil && at.Index <= before:
+		at = h.present(g)
+	case err == nil:
+		g.mu.Lock()
+		g.position = at
+		g.mu.Unlock()
+		g.applied.Store(at.Index)
+		if err := h.committer.syncMachine(); err != nil {
+			return err
+		}
+		g.waiters.reached(at.Index)
+		h.metrics.snapshots.Inc()
 	}
 	r.done(at, err)
 	return nil
@@ -177,37 +207,6 @@ func (h *Host) whenStopping(f func()) func() {
 		}
 	}()
 	return func() { close(over); <-ended }
-}
-
-// fetch streams the state of g from the sender of m into the machine, unless the state is already there. begun
-// tells whether the old state was given up.
-func (h *Host) fetch(ctx context.Context, g *group, m *raftpb.Message) (at Position, begun bool, err error) {
-	s, err := h.cfg.Transport.OpenSnapshot(ctx, h.cfg.ID, m.GetFrom(), g.id)
-	if err != nil {
-		return Position{}, false, fmt.Errorf("open snapshot: %w", err)
-	}
-	defer s.Close()
-	at = s.Position()
-	if offered := m.GetSnapshot().GetMetadata().GetIndex(); at.Index < offered {
-		return at, false, fmt.Errorf("snapshot at %d, offered at %d", at.Index, offered)
-	}
-	if at.Index <= g.applied.Load() {
-		return h.present(g), false, nil
-	}
-	if err := h.cfg.Machine.Restore(g.id, at, s); err != nil {
-		return at, true, fmt.Errorf("restore snapshot: %w", err)
-	}
-	h.committer.dirty = true
-	g.mu.Lock()
-	g.position = at
-	g.mu.Unlock()
-	g.applied.Store(at.Index)
-	if err := h.committer.syncMachine(); err != nil {
-		return at, true, err
-	}
-	g.waiters.reached(at.Index)
-	h.metrics.snapshots.Inc()
-	return at, true, nil
 }
 
 // present returns the position of the state.

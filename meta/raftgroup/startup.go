@@ -26,6 +26,9 @@ func (h *Host) recover(doubtful bool) error {
 	peers := false
 	h.log.begin()
 	for _, g := range h.groups {
+		if err := h.resumeRestore(g); err != nil {
+			return err
+		}
 		if err := g.recover(); err != nil {
 			return err
 		}
