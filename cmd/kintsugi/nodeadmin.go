@@ -17,7 +17,7 @@ import (
 // makeAdmin has this process answer operators.
 func (n *node) makeAdmin() error {
 	cfg := admin.Config{
-		Node: n.directory.Self().Name, Directory: n.directory, Cluster: n.view, Meta: n.meta,
+		Directory: n.directory, Cluster: n.view, Meta: n.meta,
 		Redundancy: n.redundancy, Logger: n.log,
 	}
 	if n.host != nil {

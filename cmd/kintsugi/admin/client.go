@@ -44,12 +44,7 @@ func NewClient(caller Caller, addrs []string) *Client {
 // one process knows, and Status.Coordinator is empty.
 func (c *Client) Status(ctx context.Context, chunks bool) (Status, error) {
 	var s Status
-	r := StatusRequest{Request: Request{Format}, Chunks: chunks}
-	err := c.ask(ctx, MethodStatus, &r, &s)
-	if err == nil && s.Coordinator == "" && len(c.silent) > 0 && len(s.Problems) > 0 {
-		s.Problems[0].Next += "; no answer from " + strings.Join(c.silent, ", ")
-	}
-	return s, err
+	return s, c.ask(ctx, MethodStatus, &StatusRequest{Request: Request{Format}, Chunks: chunks}, &s)
 }
 
 // Plan says what a change would move.
@@ -95,7 +90,10 @@ func (c *Client) ask(ctx context.Context, m rpc.Method, request, answer any) err
 			}
 		}
 		if r, ok := request.(*StatusRequest); ok {
-			r.Alone = c.lonely
+			r.Alone, r.Silent = c.lonely, nil
+			if c.lonely {
+				r.Silent = c.silent
+			}
 		}
 		head, err := json.Marshal(request)
 		if err != nil {
@@ -223,7 +221,9 @@ func (c *Client) round(ctx context.Context, failures map[string]error) (addr str
 		if w.Coordinates {
 			return queue[i], false
 		}
-		addr = queue[i]
+		if addr == "" {
+			addr = queue[i] // the first that answers: metadata nodes come first, and know most
+		}
 		rest := queue[i+1:]
 		next := []string{}
 		for _, a := range append(append([]string{w.Coordinator}, rest...), w.Peers...) {

@@ -71,6 +71,8 @@ type StatusRequest struct {
 	Chunks bool `json:"chunks"`
 	// Alone asks for what this process knows even if it thinks that another coordinates.
 	Alone bool `json:"alone,omitempty"`
+	// Silent are addresses that do not answer the caller; with Alone.
+	Silent []string `json:"silent,omitempty"`
 }
 
 // ChangeRequest asks what a change would move, or for the change.

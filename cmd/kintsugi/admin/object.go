@@ -84,7 +84,7 @@ func (s *Server) why(ctx context.Context, r WhyRequest) (Why, error) {
 		Format: Format, Bucket: r.Bucket, Key: r.Key, Version: versionText(v.ID), Size: v.Size, ETag: v.ETag,
 		Modified: v.Modified.UTC(), Inline: len(v.Blobs) == 0, Detail: []ChunkState{},
 	}
-	f := s.facts()
+	f := s.facts(nil)
 	limit := min(max(r.Max, 0), maxWhyChunks)
 	if limit == 0 {
 		limit = maxWhyChunks

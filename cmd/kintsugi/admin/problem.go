@@ -122,8 +122,11 @@ func nodeProblems(s *Status) []Problem {
 			continue
 		}
 		since := "has been down for " + age(n.Seconds)
-		if n.Unseen {
+		switch {
+		case n.Unseen:
 			since = "has not been heard of"
+		case s.Coordinator == "":
+			since = "does not answer"
 		}
 		all = append(all, Problem{Degraded, fmt.Sprintf("node %s %s", at(n.Name, n.Addr), since), afterNode(s, n)})
 	}
@@ -133,14 +136,20 @@ func nodeProblems(s *Status) []Problem {
 // afterNode is the next step for a node that is down.
 func afterNode(s *Status, n Node) string {
 	needed := 0 // slots that it has or that are still rebuilt elsewhere
+	others := 0 // drives that could take them
 	for _, d := range s.Drives {
-		if d.Node == n.Name {
+		switch {
+		case d.Node == n.Name:
 			needed += d.Slots + d.Leaving
+		case d.Live && d.State == "up" && d.Weight > 0:
+			others++
 		}
 	}
 	switch {
 	case n.Drives > 0 && s.Chunks != nil && s.Chunks.Unreadable > 0:
 		return "start it again: chunks that cannot be read may need it"
+	case n.Drives > 0 && needed > 0 && others < s.K+s.M:
+		return "start it again; if it is gone for ever, add drives first: too few are left for its shards"
 	case n.Drives > 0 && needed > 0:
 		return "start it again, or if it is gone for ever: kintsugi admin remove " + n.Name + " --force-lost"
 	case n.Drives > 0:

@@ -34,6 +34,8 @@ type Status struct {
 	Problems    []Problem `json:"problems"`
 	Coordinator string    `json:"coordinator"` // its address; "": none is known, and the rest is what one process knows
 	Code        string    `json:"code"`        // data+parity
+	K           int       `json:"k"`           // of the code: data shards
+	M           int       `json:"m"`           // parity shards
 	Epoch       uint64    `json:"epoch"`       // of the cluster map
 	Partitions  int       `json:"partitions"`
 	Moving      int       `json:"partitionsMoving"`

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"kintsugi/internal/rpc"
@@ -34,6 +35,8 @@ type Directory interface {
 	Leader() string
 	// Peers are the nodes as the coordinator last told.
 	Peers() []membership.Peer
+	// Self is this process, which is none of the peers.
+	Self() membership.Node
 	// Orders are the newest.
 	Orders() membership.Orders
 }
@@ -47,7 +50,6 @@ type MetaClient interface {
 
 // Config of a Server.
 type Config struct {
-	Node        string      // name of this process
 	Coordinator Coordinator // nil where there is no metadata
 	Directory   Directory
 	Cluster     storagenode.Cluster // the newest map; the drives that are up, near and far
@@ -149,23 +151,24 @@ func statusError(err error) error {
 func (s *Server) leads() bool { return s.cfg.Coordinator != nil && s.cfg.Coordinator.Leading() }
 
 func (s *Server) who(context.Context, Request) (Who, error) {
-	w := Who{Format: Format, Node: s.cfg.Node, Coordinates: s.leads(), Coordinator: s.cfg.Directory.Leader(), Peers: []string{}}
+	w := Who{Format: Format, Node: s.cfg.Directory.Self().Name, Coordinates: s.leads(), Coordinator: s.cfg.Directory.Leader(), Peers: []string{}}
 	for _, p := range s.cfg.Directory.Peers() {
 		w.Peers = append(w.Peers, p.Node.Addr)
 	}
 	return w, nil
 }
 
-// facts gathers what this process knows, but not the count of chunks.
-func (s *Server) facts() Facts {
-	f := Facts{Now: time.Now(), Map: s.cfg.Cluster.Map(), Orders: s.cfg.Directory.Orders(), Node: s.cfg.Node}
+// facts gathers what this process knows, but not the count of chunks. silent are the addresses of nodes
+// that are known not to answer, for where nobody coordinates.
+func (s *Server) facts(silent []string) Facts {
+	f := Facts{Now: time.Now(), Map: s.cfg.Cluster.Map(), Orders: s.cfg.Directory.Orders(), Node: s.cfg.Directory.Self().Name}
 	if s.leads() {
 		if members, err := s.cfg.Coordinator.Status(); err == nil {
 			f.Members, f.Coordinated = members, true
 		}
 	}
 	if !f.Coordinated {
-		f.Members = hearsay(s.cfg.Directory.Peers(), f.Now)
+		f.Members = s.hearsay(f.Now, silent)
 	}
 	if s.cfg.Groups != nil {
 		f.Groups = s.cfg.Groups()
@@ -173,21 +176,42 @@ func (s *Server) facts() Facts {
 	return f
 }
 
-// hearsay makes nodes of what the coordinator last told of them.
-func hearsay(peers []membership.Peer, now time.Time) []membership.NodeStatus {
-	nodes := make([]membership.NodeStatus, len(peers))
+// hearsay makes nodes of what the coordinator told last.
+func (s *Server) hearsay(now time.Time, silent []string) []membership.NodeStatus {
+	self := s.cfg.Directory.Self()
+	peers := append([]membership.Peer{{Node: self, Up: true, Drives: s.ownDrives(self.Name)}}, s.cfg.Directory.Peers()...)
+	var nodes []membership.NodeStatus
 	for i, p := range peers {
-		nodes[i] = membership.NodeStatus{Beat: membership.Beat{Node: p.Node}, Up: p.Up, Since: now}
-		for _, id := range p.Drives {
-			nodes[i].Beat.Drives = append(nodes[i].Beat.Drives, membership.DriveReport{ID: id})
+		if i > 0 && p.Node.Name == self.Name {
+			continue
 		}
+		n := membership.NodeStatus{Beat: membership.Beat{Node: p.Node}, Up: p.Up && !slices.Contains(silent, p.Node.Addr), Since: now}
+		for _, id := range p.Drives {
+			n.Beat.Drives = append(n.Beat.Drives, membership.DriveReport{ID: id})
+		}
+		nodes = append(nodes, n)
 	}
 	return nodes
 }
 
+// ownDrives are those of the map that this process has.
+func (s *Server) ownDrives(node string) []placement.DriveID {
+	m := s.cfg.Cluster.Map()
+	if m == nil {
+		return nil
+	}
+	var own []placement.DriveID
+	for _, d := range m.Drives {
+		if d.Node == node && s.cfg.Cluster.Peer(d.ID) != nil {
+			own = append(own, d.ID)
+		}
+	}
+	return own
+}
+
 // status is also answered by a process that knows of no coordinator: it is what there is to know then.
 func (s *Server) status(ctx context.Context, r StatusRequest) (Status, error) {
-	f := s.facts()
+	f := s.facts(r.Silent)
 	if addr := s.cfg.Directory.Leader(); !f.Coordinated && addr != "" && !r.Alone {
 		return Status{}, &elsewhereError{addr}
 	}
@@ -204,7 +228,7 @@ func (s *Server) status(ctx context.Context, r StatusRequest) (Status, error) {
 }
 
 func (s *Server) plan(ctx context.Context, r ChangeRequest) (Plan, error) {
-	f := s.facts()
+	f := s.facts(nil)
 	next, err := r.Change.Next(&f)
 	if err != nil {
 		return Plan{}, err
@@ -221,7 +245,7 @@ func (s *Server) change(ctx context.Context, r ChangeRequest) (Plan, error) {
 	defer cancel()
 	var plan Plan
 	_, err := s.cfg.Coordinator.Change(ctx, func(m *placement.Map) (*placement.Map, error) {
-		f := s.facts()
+		f := s.facts(nil)
 		f.Map = m
 		next, err := r.Change.Next(&f)
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -24,7 +25,8 @@ import (
 type fakeNode struct {
 	mu      sync.Mutex // guards the following
 	facts   *Facts
-	leader  string // address of the coordinator; self: this one
+	peers   []membership.Peer // beside the nodes without metadata
+	leader  string            // address of the coordinator; self: this one
 	self    string
 	orders  membership.Orders
 	objects map[string]meta.Version
@@ -39,13 +41,17 @@ func (n *fakeNode) Leader() string { return n.leader }
 func (n *fakeNode) Status() ([]membership.NodeStatus, error) { return n.facts.Members, nil }
 
 func (n *fakeNode) Peers() []membership.Peer {
-	var peers []membership.Peer
+	peers := slices.Clone(n.peers)
 	for _, m := range n.facts.Members {
 		if m.Beat.Node.Roles&rpc.Meta == 0 { // addresses of metadata nodes that exist on paper would be asked
 			peers = append(peers, membership.Peer{Node: membership.Node{Name: m.Beat.Node.Name}, Up: m.Up})
 		}
 	}
 	return peers
+}
+
+func (n *fakeNode) Self() membership.Node {
+	return membership.Node{Name: "m1", Addr: "10.0.0.1:9002", Roles: rpc.Meta, Host: 1}
 }
 
 func (n *fakeNode) Orders() membership.Orders { return n.orders }
@@ -133,7 +139,7 @@ func (p fakePeer) ReadAt(_ context.Context, id placement.ShardID, _ []byte, off 
 func startNode(t *testing.T, n *fakeNode, s *secret.Secret) string {
 	t.Helper()
 	server, err := NewServer(Config{
-		Node: "m1", Coordinator: n, Directory: n, Cluster: n, Meta: n,
+		Coordinator: n, Directory: n, Cluster: n, Meta: n,
 		Groups:     func() []GroupFacts { return n.facts.Groups },
 		Redundancy: func(context.Context) (storagenode.Redundancy, error) { return *n.facts.Redundancy, nil },
 	})
@@ -328,11 +334,17 @@ func deadAddr(t *testing.T) string {
 // TestNoCoordinator expects what one process knows where none decides, and no change.
 func TestNoCoordinator(t *testing.T) {
 	s, n := newSecret(t), newFakeNode(t)
-	n.leader = ""
+	n.leader = deadAddr(t) // it does not know yet
+	n.peers = []membership.Peer{{Node: membership.Node{Name: "m2", Addr: n.leader, Host: 2}, Up: true}}
 	c := newTestClient(t, s, startNode(t, n, s))
 	st, err := c.Status(t.Context(), true)
-	if err != nil || st.Health != Unavailable || st.Coordinator != "" || len(st.Nodes) != 9 {
-		t.Errorf("status: %s, %v", st.Health, err)
+	if err != nil || st.Health != Unavailable || st.Coordinator != "" || len(st.Nodes) != 11 {
+		t.Errorf("status: %s with %d nodes, %v", st.Health, len(st.Nodes), err)
+	}
+	for _, node := range st.Nodes {
+		if node.Up != (node.Name != "m2") {
+			t.Errorf("node %s is up: %t", node.Name, node.Up)
+		}
 	}
 	if _, err := c.Change(t.Context(), Change{Kind: Drain, Target: "n3"}); !errors.Is(err, ErrNoCoordinator) {
 		t.Errorf("change: %v", err)

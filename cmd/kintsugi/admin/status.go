@@ -24,7 +24,7 @@ func Assess(f Facts) Status {
 	}
 	if m := f.Map; m != nil {
 		s.Cluster, s.Epoch, s.Partitions = m.Cluster.String(), m.Epoch, m.Partitions
-		s.Code, s.Moving = fmt.Sprintf("%d+%d", m.K, m.M), len(m.Open())
+		s.Code, s.K, s.M, s.Moving = fmt.Sprintf("%d+%d", m.K, m.M), m.K, m.M, len(m.Open())
 	}
 	for i := range drives {
 		s.Drives = append(s.Drives, drives[i].record(f.Now))

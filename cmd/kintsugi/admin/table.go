@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"slices"
@@ -8,8 +9,31 @@ import (
 	"text/tabwriter"
 )
 
-// newTable returns a writer of columns, two spaces apart; a row is cells with tabs between and ends with a line end.
-func newTable(w io.Writer) *tabwriter.Writer { return tabwriter.NewWriter(w, 0, 8, 2, ' ', 0) }
+// table aligns columns, two spaces apart, and leaves no space at the ends of lines. A row is cells with tabs between.
+type table struct {
+	*tabwriter.Writer
+	text bytes.Buffer
+	out  io.Writer
+}
+
+func newTable(w io.Writer) *table {
+	t := &table{out: w}
+	t.Writer = tabwriter.NewWriter(&t.text, 0, 8, 2, ' ', 0)
+	return t
+}
+
+// Flush writes the table.
+func (t *table) Flush() error {
+	if err := t.Writer.Flush(); err != nil {
+		return err
+	}
+	for line := range strings.Lines(t.text.String()) {
+		if _, err := fmt.Fprintln(t.out, strings.TrimRight(line, " \n")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // WriteStatus prints the state of the cluster for people.
 func WriteStatus(w io.Writer, s Status) error {

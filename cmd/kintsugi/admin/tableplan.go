@@ -119,11 +119,7 @@ func writeChunk(w io.Writer, c ChunkState, names map[string]string) error {
 		for i, id := range s.On {
 			on[i] = named(id, names)
 		}
-		note := ""
-		if s.Note != "" {
-			note = "\t" + s.Note
-		}
-		fmt.Fprintf(t, "  %d\t%s\t%s\t%s\t%s%s\n", s.Index, s.State, named(s.Home, names), named(s.Previous, names), orDash(strings.Join(on, " ")), note)
+		fmt.Fprintf(t, "  %d\t%s\t%s\t%s\t%s\t%s\n", s.Index, s.State, named(s.Home, names), named(s.Previous, names), orDash(strings.Join(on, " ")), s.Note)
 	}
 	return t.Flush()
 }

@@ -92,7 +92,9 @@ func Wait(ctx context.Context, c StatusOf, g Goal, out io.Writer, live bool) (St
 			if done++; n > 0 {
 				done = 0
 			}
-			p.print(out, live, g.what+": "+line, done >= settleRounds)
+			if n > 0 || done >= settleRounds {
+				p.print(out, live, g.what+": "+line, n == 0)
+			}
 		}
 		if done >= settleRounds {
 			return s, nil
