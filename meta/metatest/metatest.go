@@ -30,6 +30,41 @@ func New(t testing.TB) *meta.Client {
 	return meta.NewClient(NewDirect(machine, Groups))
 }
 
+// Empty removes all that tests have left behind a client, but for the cluster map.
+func Empty(t testing.TB, c *meta.Client) {
+	t.Helper()
+	ctx := context.Background() // that of the test is over
+	buckets, _, err := c.Buckets(ctx, "", "", 1000)
+	must(t, err)
+	for _, b := range buckets {
+		for page := (meta.VersionListing{Truncated: true}); page.Truncated; {
+			page, err = c.Versions(ctx, meta.ListVersions{Bucket: b.Name, Max: 1000})
+			must(t, err)
+			var dels []meta.DeleteObject
+			for i := range page.Versions {
+				dels = append(dels, meta.DeleteObject{Bucket: b.Name, Key: page.Versions[i].Key, Version: &page.Versions[i].ID})
+			}
+			_, err = c.DeleteObjects(ctx, b.Name, dels)
+			must(t, err)
+		}
+		must(t, c.DeleteBucket(ctx, b.Name))
+	}
+	for group := range c.Groups() {
+		for {
+			queue, err := c.Garbage(ctx, group, 1000)
+			must(t, err)
+			if len(queue) == 0 {
+				break
+			}
+			var sequences []uint64
+			for _, g := range queue {
+				sequences = append(sequences, g.Sequence)
+			}
+			must(t, c.Forget(ctx, group, sequences))
+		}
+	}
+}
+
 // Direct is a meta.Consensus that hands commands straight to a state machine.
 type Direct struct {
 	machine *state.Machine
