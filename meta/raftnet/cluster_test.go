@@ -27,7 +27,7 @@ type cluster struct {
 	groups int
 	first  []uint64
 	nodes  map[uint64]*node
-	tune   func(*raftgroup.Config)
+	ticks  int // of an election
 
 	mu    sync.Mutex // guards the following
 	addrs map[uint64]string
@@ -36,6 +36,7 @@ type cluster struct {
 
 type node struct {
 	id        uint64
+	dir       string
 	client    *rpc.Client
 	server    *rpc.Server
 	transport *Transport
@@ -46,17 +47,26 @@ type node struct {
 
 func startCluster(t testing.TB, groups int, ids ...uint64) *cluster {
 	t.Helper()
+	return startWithTicks(t, 7, groups, ids...)
+}
+
+// startWithTicks is startCluster with elections that begin after so many ticks.
+func startWithTicks(t testing.TB, ticks, groups int, ids ...uint64) *cluster {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "secret")
 	sec, err := secret.Create(path)
 	must(t, err)
 	c := &cluster{
-		t: t, secret: sec, groups: groups, first: ids,
+		t: t, secret: sec, groups: groups, first: ids, ticks: ticks,
 		nodes: map[uint64]*node{}, addrs: map[uint64]string{}, cuts: map[[2]uint64]bool{},
 	}
 	for _, id := range ids {
 		c.start(id, t.TempDir(), newListMachine())
 	}
-	c.leader(0)
+	for g := range uint32(groups) {
+		must(t, c.nodes[ids[0]].host.Campaign(t.Context(), g))
+		c.leader(g)
+	}
 	return c
 }
 
@@ -66,7 +76,7 @@ func (c *cluster) start(id uint64, dir string, machine *listMachine) *node {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(c.t, err)
 	self := rpc.Identity{Node: fmt.Sprint("node", id), Roles: rpc.Meta, Incarnation: id}
-	n := &node{id: id, machine: machine, served: make(chan error, 1)}
+	n := &node{id: id, dir: dir, machine: machine, served: make(chan error, 1)}
 	n.client, err = rpc.NewClient(rpc.Config{Self: self, Secret: c.secret, Dial: c.dialer(id)})
 	must(c.t, err)
 	n.server, err = rpc.NewServer(rpc.Config{Self: self, Secret: c.secret})
@@ -79,14 +89,11 @@ func (c *cluster) start(id uint64, dir string, machine *listMachine) *node {
 	c.addrs[id] = l.Addr().String()
 	c.mu.Unlock()
 	cfg := raftgroup.Config{
-		ID: id, Dir: dir, Groups: c.groups, Machine: machine, Transport: n.transport, ElectionTicks: 7,
+		ID: id, Dir: dir, Groups: c.groups, Machine: machine, Transport: n.transport, ElectionTicks: c.ticks,
 		SegmentBytes: 64 << 10, LogBytes: 256 << 10,
 	}
 	if slices.Contains(c.first, id) {
 		cfg.Bootstrap = c.first
-	}
-	if c.tune != nil {
-		c.tune(&cfg)
 	}
 	n.host, err = raftgroup.Open(cfg)
 	must(c.t, err)
@@ -184,7 +191,7 @@ func (c *cluster) leader(group uint32) *node {
 func (c *cluster) put(group uint32, data string) {
 	c.t.Helper()
 	c.eventually("put", func() error {
-		ctx, cancel := context.WithTimeout(c.t.Context(), 2*time.Second)
+		ctx, cancel := context.WithTimeout(c.t.Context(), 5*time.Second)
 		defer cancel()
 		_, err := c.leader(group).host.Propose(ctx, group, []byte(data))
 		return err

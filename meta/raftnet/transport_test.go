@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,15 +21,15 @@ func TestCommit(t *testing.T) {
 		c.put(0, fmt.Sprint(i))
 	}
 	c.put(1, "in another group")
-	c.put(0, strings.Repeat("large", 1<<20))
+	c.put(0, strings.Repeat("large", 1<<19))
 	c.same()
 }
 
-// A killed leader is followed well before an election would time out; one that ends well, too.
+// A killed leader is followed without waiting for an election's timeout, which is 6 s here; one that ends well, too.
 func TestLeaderGone(t *testing.T) {
 	for _, how := range []string{"killed", "closed"} {
 		t.Run(how, func(t *testing.T) {
-			c := startCluster(t, 3, 1, 2, 3, 4, 5)
+			c := startWithTicks(t, 60, 3, 1, 2, 3, 4, 5)
 			for range 2 {
 				for g := range uint32(3) {
 					c.put(g, "before")
@@ -43,10 +45,10 @@ func TestLeaderGone(t *testing.T) {
 				for g := range uint32(3) {
 					c.put(g, "after")
 				}
-				if d := time.Since(start); d > 1500*time.Millisecond {
-					t.Errorf("%v until writes went on", d)
-				} else {
-					t.Logf("%v until writes went on", d)
+				d := time.Since(start)
+				t.Logf("%v until writes went on", d)
+				if d > 5*time.Second {
+					t.Error("that is a timeout")
 				}
 			}
 			c.same()
@@ -81,6 +83,8 @@ func TestFalseAlarm(t *testing.T) {
 // A host that joins late, and one that was away for long, are streamed the state.
 func TestSnapshot(t *testing.T) {
 	c := startCluster(t, 1, 1, 2, 3)
+	away := c.nodes[3]
+	c.kill(3)
 	for i := range 100 {
 		c.put(0, fmt.Sprint(i, strings.Repeat("x", 8000)))
 	}
@@ -89,7 +93,68 @@ func TestSnapshot(t *testing.T) {
 		{Type: raftpb.ConfChangeAddLearnerNode.Enum(), NodeId: new(uint64(4))},
 	}}
 	must(t, c.leader(0).host.ChangeMembers(t.Context(), 0, change))
+	c.start(3, away.dir, away.machine)
 	c.same()
+}
+
+// Whatever fails, nothing acknowledged is lost and all end with the same.
+func TestRandom(t *testing.T) {
+	c := startCluster(t, 1, 1, 2, 3, 4, 5)
+	seed := time.Now().UnixNano()
+	r := rand.New(rand.NewPCG(uint64(seed), 0))
+	t.Logf("seed %d", seed)
+	var down []*node
+	var acknowledged []string
+	pick := func() uint64 { return c.first[r.IntN(len(c.first))] }
+	for i := range 30 {
+		switch n := c.nodes[pick()]; r.IntN(5) {
+		case 0:
+			if n != nil && len(down) < 2 {
+				c.kill(n.id)
+				down = append(down, n)
+			}
+		case 1:
+			if len(down) > 0 {
+				c.start(down[0].id, down[0].dir, down[0].machine)
+				down = down[1:]
+			}
+		case 2:
+			c.cut(pick(), pick())
+		case 3:
+			c.heal()
+		}
+		if data := fmt.Sprint("command ", i); c.tryPut(data, 300*time.Millisecond) {
+			acknowledged = append(acknowledged, data)
+		}
+	}
+	c.heal()
+	for _, n := range down {
+		c.start(n.id, n.dir, n.machine)
+	}
+	c.put(0, "last")
+	c.same()
+	got := c.nodes[1].machine.commands(0)
+	for _, data := range acknowledged {
+		if !slices.Contains(got, data) {
+			t.Errorf("%q was acknowledged and is lost", data)
+		}
+	}
+	t.Logf("%d of 30 acknowledged", len(acknowledged))
+}
+
+// tryPut proposes data to one host after the other and tells whether it was acknowledged in time.
+func (c *cluster) tryPut(data string, limit time.Duration) bool {
+	for start := time.Now(); time.Since(start) < limit; time.Sleep(time.Millisecond) {
+		for _, n := range c.nodes {
+			ctx, cancel := context.WithTimeout(c.t.Context(), limit)
+			_, err := n.host.Propose(ctx, 0, []byte(data))
+			cancel()
+			if err == nil {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func TestOneWayCut(t *testing.T) {
