@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -165,6 +166,24 @@ func TestRates(t *testing.T) {
 	for _, text := range []string{"", "fast", "0", "-1MB/s"} {
 		if _, err := parseRate(text); err == nil {
 			t.Errorf("%q is accepted", text)
+		}
+	}
+}
+
+func TestAuditUsage(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		code int
+	}{
+		{nil, exitUsage}, {[]string{"--explode", "x"}, exitUsage}, {[]string{"/d{1..."}, exitUsage}, {[]string{filepath.Join(t.TempDir(), "nowhere")}, exitError},
+	} {
+		cmd := newAuditCommand()
+		cmd.SilenceUsage, cmd.SilenceErrors = true, true
+		cmd.SetOut(io.Discard)
+		cmd.SetErr(io.Discard)
+		cmd.SetArgs(append([]string{}, c.args...))
+		if got := exitCode(cmd.ExecuteContext(t.Context())); got != c.code {
+			t.Errorf("audit %v: code %d, want %d", c.args, got, c.code)
 		}
 	}
 }

@@ -91,7 +91,7 @@ func (f *Facts) notes(next *placement.Map, movement membership.Movement) []strin
 	}
 	for _, d := range movement.Drives {
 		if free, known := room[d.Drive]; known && d.BytesIn > free {
-			all = append(all, fmt.Sprintf("drive %s of %s gets %s and has %s free: add drives first", shortID(d.Drive), d.Node, size(d.BytesIn), size(free)))
+			all = append(all, fmt.Sprintf("drive %s of %s gets %s and has %s free: add drives first", shortID(d.Drive), d.Node, Size(d.BytesIn), Size(free)))
 		}
 	}
 	return all

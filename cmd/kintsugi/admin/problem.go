@@ -154,7 +154,7 @@ func afterNode(s *Status, n Node) string {
 		return "start it again, or if it is gone for ever: kintsugi admin remove " + n.Name + " --force-lost"
 	case n.Drives > 0:
 		return "its shards have been rebuilt elsewhere: start it again, or take it out: kintsugi admin remove " + n.Name
-	case n.Host != "":
+	case n.Host != "" && s.Metadata.Lost == 0:
 		return "start it again, or another metadata node in its place: it becomes a voter by itself"
 	}
 	return "start it again"

@@ -11,6 +11,7 @@ import (
 	"kintsugi/meta/membership"
 	"kintsugi/placement"
 	"kintsugi/storagenode"
+	"kintsugi/storagenode/audit"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -154,8 +155,8 @@ func TestText(t *testing.T) {
 	for bytes, want := range map[uint64]string{
 		0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 1536: "1.5 KiB", 10 << 20: "10.0 MiB", 100 << 30: "100 GiB", 1<<40 - 1: "1.0 TiB", 1<<64 - 1: "16.0 EiB",
 	} {
-		if got := size(bytes); got != want {
-			t.Errorf("size(%d) = %q, want %q", bytes, got, want)
+		if got := Size(bytes); got != want {
+			t.Errorf("Size(%d) = %q, want %q", bytes, got, want)
 		}
 	}
 	for s, want := range map[float64]string{-1: "0 s", 0.4: "0 s", 40: "40 s", 130: "2 min", 7300: "2 h 1 min", 200000: "2 d 7 h"} {
@@ -168,4 +169,34 @@ func TestText(t *testing.T) {
 	if got, want := names, []string{"10.0.0.9:9002", "m1", "n1", "n2", "n10"}; !slices.Equal(got, want) {
 		t.Errorf("names are in the order %v, want %v", got, want)
 	}
+}
+
+func TestAudit(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		sum  audit.Summary
+		want Health
+	}{
+		{"empty", audit.Summary{}, Healthy},
+		{"whole", audit.Summary{Chunks: 3, Whole: 3}, Healthy},
+		{"no parity", audit.Summary{Chunks: 3, Whole: 3, AtRisk: 3}, Healthy},
+		{"lacking", audit.Summary{Chunks: 3, Whole: 2, Lost: map[int]uint64{1: 1}}, Degraded},
+		{"damaged", audit.Summary{Chunks: 3, Whole: 3, Damaged: 1}, Degraded},
+		{"at risk", audit.Summary{Chunks: 3, Whole: 2, AtRisk: 1}, AtRisk},
+		{"unreadable", audit.Summary{Chunks: 3, Whole: 2, Unreadable: 1}, Unavailable},
+		{"disputed", audit.Summary{Chunks: 3, Whole: 3, Disputed: 1}, Unavailable},
+	} {
+		if got := AuditHealth(c.sum); got != c.want {
+			t.Errorf("%s: %s, want %s", c.name, got, c.want)
+		}
+	}
+	var out bytes.Buffer
+	err := WriteAudit(&out, audit.Summary{
+		Drives: []audit.DriveSummary{{Dir: "/disk1", Drive: testDrive(1).String(), Segments: 2, Shards: 9, Bytes: 9 << 20, Damaged: 1}},
+		Chunks: 10, Bytes: 80 << 20, Whole: 7, Lost: map[int]uint64{0: 7, 1: 2, 2: 1}, AtRisk: 1, Damaged: 1, Copies: 3, Deleted: 1,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "audit", out.Bytes())
 }

@@ -49,7 +49,7 @@ func WriteStatus(w io.Writer, s Status) error {
 	}
 	fmt.Fprintf(t, "chunks\t%s\n", chunkSummary(s))
 	fmt.Fprintf(t, "repair\t%s\n", repairSummary(s))
-	fmt.Fprintf(t, "space\t%s used of %s, %s free; shards %s\n", size(s.Space.Used), size(s.Space.Capacity), size(s.Space.Free), size(s.Space.Live))
+	fmt.Fprintf(t, "space\t%s used of %s, %s free; shards %s\n", Size(s.Space.Used), Size(s.Space.Capacity), Size(s.Space.Free), Size(s.Space.Live))
 	fmt.Fprintf(t, "coordinator\t%s\n", orDash(s.Coordinator))
 	if err := t.Flush(); err != nil {
 		return err
@@ -176,7 +176,7 @@ func chunkSummary(s Status) string {
 	if c == nil {
 		return "not counted"
 	}
-	text := fmt.Sprintf("%d (%s)", c.Total, size(c.Bytes))
+	text := fmt.Sprintf("%d (%s)", c.Total, Size(c.Bytes))
 	for lost, n := range c.ByLost {
 		switch {
 		case lost == 0:
@@ -194,7 +194,7 @@ func repairSummary(s Status) string {
 		return "nothing pending"
 	}
 	text := fmt.Sprintf("%s and %s pending, %s moving, %s/s", count(r.PendingShards, "shard"),
-		count(r.PendingPartitions, "comparison"), count(s.Moving, "partition"), size(uint64(r.BytesPerSecond)))
+		count(r.PendingPartitions, "comparison"), count(s.Moving, "partition"), Size(uint64(r.BytesPerSecond)))
 	switch {
 	case r.ETASeconds < 0:
 		text += ", nothing moves"
@@ -238,7 +238,7 @@ func WriteDrives(w io.Writer, s Status) error {
 			state += ", " + d.State
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\t%d\t%d\t%s\t%s\t%d\t%s\n", d.ID[:idDigits], d.Node, state, d.Weight, d.Slots, d.Leaving,
-			d.Shards, size(d.LiveData), size(d.Free), d.Corrupt, orDash(d.Dir))
+			d.Shards, Size(d.LiveData), Size(d.Free), d.Corrupt, orDash(d.Dir))
 	}
 	return t.Flush()
 }

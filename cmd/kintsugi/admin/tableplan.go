@@ -15,7 +15,7 @@ func WritePlan(w io.Writer, p Plan) error {
 	if p.Applied {
 		verb = "moves"
 	}
-	fmt.Fprintf(w, "%s %s %d of %d slots (least possible: %d), about %s\n", p.Change, verb, p.Moves, p.Slots, p.LowerBound, size(p.Bytes))
+	fmt.Fprintf(w, "%s %s %d of %d slots (least possible: %d), about %s\n", p.Change, verb, p.Moves, p.Slots, p.LowerBound, Size(p.Bytes))
 	if len(p.Drives) > 0 {
 		t := newTable(w)
 		fmt.Fprint(t, "DRIVE\tNODE\tBEFORE\tAFTER\tIN\tOUT\tDATA IN\tDATA OUT\n")
@@ -24,7 +24,7 @@ func WritePlan(w io.Writer, p Plan) error {
 			if d.New {
 				id = "(new)"
 			}
-			fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\t%s\t%s\n", id, d.Node, d.Before, d.After, d.In, d.Out, size(d.BytesIn), size(d.BytesOut))
+			fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\t%s\t%s\n", id, d.Node, d.Before, d.After, d.In, d.Out, Size(d.BytesIn), Size(d.BytesOut))
 		}
 		if err := t.Flush(); err != nil {
 			return err
@@ -44,7 +44,7 @@ func WritePlan(w io.Writer, p Plan) error {
 func WriteOrder(w io.Writer, o Order) error {
 	limit := "the default"
 	if o.RepairLimit > 0 {
-		limit = size(uint64(o.RepairLimit)) + "/s"
+		limit = Size(uint64(o.RepairLimit)) + "/s"
 	}
 	_, err := fmt.Fprintf(w, "order %d is given to all drives; repair limit of each: %s\n", o.Serial, limit)
 	return err
@@ -83,7 +83,7 @@ func WriteWhy(w io.Writer, y Why, drives []Drive, all bool) error {
 	for _, d := range drives {
 		names[d.ID] = d.ID[:idDigits] + "@" + d.Node
 	}
-	fmt.Fprintf(w, "%s/%s\n  version %s, %s, written %s, ETag %s\n", y.Bucket, y.Key, y.Version, size(uint64(y.Size)), y.Modified.Format("2006-01-02 15:04:05 UTC"), y.ETag)
+	fmt.Fprintf(w, "%s/%s\n  version %s, %s, written %s, ETag %s\n", y.Bucket, y.Key, y.Version, Size(uint64(y.Size)), y.Modified.Format("2006-01-02 15:04:05 UTC"), y.ETag)
 	if y.Inline {
 		fmt.Fprintln(w, "  kept with the metadata, no chunks")
 	} else {

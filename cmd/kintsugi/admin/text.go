@@ -15,8 +15,8 @@ const (
 
 func shortID(id placement.DriveID) string { return id.String()[:idDigits] }
 
-// size is a number of bytes for people, in binary units.
-func size(bytes uint64) string {
+// Size is a number of bytes for people, in binary units.
+func Size(bytes uint64) string {
 	value, unit := float64(bytes), 0
 	units := [...]string{"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"}
 	for value >= 1023.95 && unit < len(units)-1 {

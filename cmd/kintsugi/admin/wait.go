@@ -129,7 +129,7 @@ func (p *progress) step(now time.Time, left int, unit string, bytesPerSecond flo
 	if left == 0 {
 		return "complete after " + duration(now.Sub(p.begun))
 	}
-	text := fmt.Sprintf("%s left (%d %%), %s/s", count(left, unit), 100*(p.most-left)/p.most, size(uint64(bytesPerSecond)))
+	text := fmt.Sprintf("%s left (%d %%), %s/s", count(left, unit), 100*(p.most-left)/p.most, Size(uint64(bytesPerSecond)))
 	took := now.Sub(p.since)
 	if gone := p.most - left; gone > 0 && took > 0 {
 		text += ", about " + duration(time.Duration(float64(took)*float64(left)/float64(gone)))
