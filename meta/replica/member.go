@@ -131,7 +131,7 @@ func OpenMember(cfg MemberConfig, d Drive) (*Member, error) {
 	m := &Member{
 		cfg: cfg, log: cfg.Logger, drive: d, wake: make(chan struct{}, 1), failed: make(chan struct{}),
 		hosts: settings{
-			groups: cfg.Groups, transport: spooled{cfg.Transport, d.Dir}, electionTicks: clusterElectionTicks,
+			groups: cfg.Groups, transport: cfg.Transport, electionTicks: clusterElectionTicks,
 			log: cfg.Logger, registerer: cfg.Registerer,
 		},
 	}

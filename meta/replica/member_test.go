@@ -20,9 +20,9 @@ import (
 	"kintsugi/meta/state/lsm"
 )
 
-// mesh is a network in memory between members.
+// mesh is a network in memory between members. It hides what Memory offers beside messages.
 type mesh struct {
-	*raftgroup.Memory
+	raftgroup.Transport
 	mu    sync.Mutex // guards ports
 	ports map[uint64]*port
 }
@@ -37,14 +37,14 @@ func (p *port) Register(id uint64, host raftgroup.Receiver) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.ports[id] = p
-	return p.Memory.Register(id, host)
+	return p.Transport.Register(id, host)
 }
 
 func (p *port) Unregister(id uint64) {
 	p.mu.Lock()
 	delete(p.ports, id)
 	p.mu.Unlock()
-	p.Memory.Unregister(id)
+	p.Transport.Unregister(id)
 }
 
 func (p *port) Answer(f func(context.Context, []byte) ([]byte, error)) { p.answer = f }
@@ -87,7 +87,7 @@ func (c *crew) Alive() []uint64 {
 // newCrew founds a cluster of voters members and lets others join, which all want so many voters.
 func newCrew(t *testing.T, groups, voters, others int) *crew {
 	t.Helper()
-	c := &crew{t: t, net: &mesh{Memory: raftgroup.NewMemory(), ports: map[uint64]*port{}}, gone: map[int]bool{}}
+	c := &crew{t: t, net: &mesh{Transport: raftgroup.NewMemory(), ports: map[uint64]*port{}}, gone: map[int]bool{}}
 	c.cfg = MemberConfig{Groups: groups, Peers: c}
 	ids := make([]uint64, voters)
 	for i := range ids {
