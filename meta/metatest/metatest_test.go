@@ -2,6 +2,7 @@ package metatest
 
 import (
 	"context"
+	"fmt"
 	"testing"
 
 	"kintsugi/meta"
@@ -26,4 +27,20 @@ func TestEveryCommandMayBeRepeated(t *testing.T) {
 		t.Cleanup(func() { must(t, machine.Close()) })
 		return meta.NewClient(forgetful{NewDirect(machine, Groups)})
 	})
+}
+
+// TestManyRequests has more of them than a group remembers: it must not mix them up.
+func TestManyRequests(t *testing.T) {
+	c := newClient(t, New, meta.VersioningEnabled)
+	p := inline("many", "body")
+	for i := range 6000 {
+		p.Version.RequestID, p.Version.ETag = fmt.Sprint("r", i), fmt.Sprint(i)
+		for range 2 {
+			got, err := c.PutObject(t.Context(), p)
+			must(t, err)
+			if got.ETag != p.Version.ETag {
+				t.Fatalf("request %d got the result of %s", i, got.ETag)
+			}
+		}
+	}
 }

@@ -238,15 +238,6 @@ func testRepeatedRequest(t *testing.T, open Open) {
 	if m1 != m2 {
 		t.Errorf("%+v, then %+v", m1, m2)
 	}
-	for i := range 3000 { // push the request out of memory; the machine must not mix them up
-		p.Version.RequestID, p.Key, p.Condition.IfNoneMatch = fmt.Sprint("r", i), "many", false
-		p.Version.ETag = fmt.Sprint(i)
-		got, err := c.PutObject(t.Context(), p)
-		must(t, err)
-		if got.ETag != p.Version.ETag {
-			t.Fatalf("request %d got the result of %s", i, got.ETag)
-		}
-	}
 }
 
 func testDeleteObjects(t *testing.T, open Open) {
