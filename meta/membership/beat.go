@@ -166,8 +166,8 @@ func (c *Coordinator) answer(t *term, b *Beat, since time.Time) *Answer {
 // ripe returns the time before which no read under way began, in Unix milliseconds; 0 while it is not known. What was queued for
 // deletion before it nobody reads any more. The caller holds mu.
 func (c *Coordinator) ripe(t *term, now time.Time) int64 {
-	if now.Before(t.grace) {
-		return 0
+	if now.Sub(t.began) < c.cfg.Timing.Lease {
+		return 0 // a gateway may not have spoken yet
 	}
 	oldest, ok := t.table.OldestRead(now)
 	if !ok {

@@ -88,7 +88,6 @@ type term struct {
 	moved     transitions
 	began     time.Time
 	confirmed time.Time // when the last confirmation was asked for
-	grace     time.Time // nobody is declared down before
 	stepped   time.Time
 	retry     time.Time // the map is not changed before
 	completed time.Time
@@ -162,7 +161,7 @@ func (c *Coordinator) begin(ctx context.Context) (*term, error) {
 	now := time.Now()
 	t := &term{
 		table: NewTable(now, c.cfg.Timing, m, c.cfg.Directory.Peers(), rand.Uint64()>>1),
-		began: now, confirmed: asked, grace: now.Add(c.cfg.Timing.Lease), stepped: now,
+		began: now, confirmed: asked, stepped: now,
 	}
 	if m != nil {
 		t.setMap(now, m)

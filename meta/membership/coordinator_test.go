@@ -196,19 +196,43 @@ func TestACoordinatorWithoutMajority(t *testing.T) {
 			p.believes.Store(1)
 		}
 		w.group.lead(2)
+		drain := func(m *placement.Map) (*placement.Map, error) { return Drain(m, ids(1)) }
+		if _, err := metas[0].coord.Change(t.Context(), drain); err == nil {
+			t.Error("it changes the map before it knows")
+		}
 		nodes[4].kill()
 		time.Sleep(4500 * time.Millisecond)
 		if nodes[0].mayWrite() || metas[0].coord.Leading() {
 			t.Error("it still grants")
 		}
-		_, err := metas[0].coord.Change(t.Context(), func(m *placement.Map) (*placement.Map, error) { return Drain(m, ids(1)) })
-		if !errors.Is(err, ErrNotCoordinator) {
+		if _, err := metas[0].coord.Change(t.Context(), drain); !errors.Is(err, ErrNotCoordinator) {
 			t.Errorf("it still changes the map: %v", err)
 		}
 		time.Sleep(time.Minute)
 		if m, err := w.group.ClusterMap(t.Context()); err != nil || m.Epoch != 1 {
 			t.Errorf("%+v, %v", m, err)
 		}
+	})
+}
+
+// TestACoordinatorThatWasStoppedBriefly lets it find only old beats when it goes on.
+func TestACoordinatorThatWasStoppedBriefly(t *testing.T) {
+	within(t, func(t *testing.T, w *world) {
+		metas, nodes := w.cluster(5)
+		time.Sleep(5 * time.Second)
+		c := metas[0].coord
+		c.mu.Lock()
+		c.term.stepped = time.Now().Add(-3 * frozenTooLong / 2)
+		for _, e := range c.term.table.nodes {
+			e.heard = time.Now().Add(-3 * time.Second)
+		}
+		c.mu.Unlock()
+		time.Sleep(time.Second)
+		nodes[0].get(func() {
+			if len(nodes[0].down) > 0 {
+				t.Errorf("%v are taken for dead", nodes[0].down)
+			}
+		})
 	})
 }
 

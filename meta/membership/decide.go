@@ -32,12 +32,9 @@ func (c *Coordinator) step(ctx context.Context, t *term) {
 	c.mu.Lock()
 	if now.Sub(t.stepped) > frozenTooLong { // beats may wait in the sockets
 		t.table.Forgive(now)
-		t.grace = now.Add(c.cfg.Timing.Lease)
 	}
 	t.stepped = now
-	if now.After(t.grace) {
-		t.table.Tick(now)
-	}
+	t.table.Tick(now)
 	c.tellOf(t)
 	edit := c.edit(t, now)
 	reload := t.reload

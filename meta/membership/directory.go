@@ -185,8 +185,8 @@ func (d *Directory) apply(addr string, a *Answer) (down []string) {
 		}
 	})
 	for name, p := range old.peers {
-		q := now.peers[name]
-		if p.Up && (!q.Up || q.Node.Incarnation != p.Node.Incarnation) {
+		// A coordinator that has just begun may not know a node that said hello: that is no news of its end.
+		if q, known := now.peers[name]; known && p.Up && (!q.Up || q.Node.Incarnation != p.Node.Incarnation) {
 			down = append(down, p.Node.Addr)
 		}
 	}
