@@ -4,5 +4,5 @@
 // by pure functions over values; Server collects those values in the process that
 // coordinates the cluster, Client finds that process, and the tables are for people.
 //
-// It must not know flags, nor how a process of the cluster is put together.
+// It must not know how a command line is read, nor how a process of the cluster is put together.
 package admin

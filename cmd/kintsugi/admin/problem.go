@@ -25,7 +25,7 @@ func problems(f *Facts, drives []driveFacts, s *Status) []Problem {
 	all = append(all, dataProblems(s)...)
 	all = append(all, metadataProblems(s)...)
 	all = append(all, nodeProblems(s)...)
-	return append(all, driveProblems(f, drives)...)
+	return append(all, driveProblems(f, drives, s)...)
 }
 
 func dataProblems(s *Status) []Problem {
@@ -36,6 +36,9 @@ func dataProblems(s *Status) []Problem {
 	var all []Problem
 	down := downNodes(s)
 	next := "they are rebuilt by themselves; watch it with: kintsugi admin status --watch"
+	if takers(s.Drives) < s.K+s.M {
+		next = "they get their shards once there are drives enough for the code"
+	}
 	bring := next
 	if down != "" {
 		bring = "start " + down + " again; kintsugi admin why BUCKET/KEY explains one object"
@@ -58,6 +61,17 @@ func dataProblems(s *Status) []Problem {
 		all = append(all, Problem{Degraded, fmt.Sprintf("%s without all shards", count(lacking-c.AtRisk, "chunk")), next})
 	}
 	return all
+}
+
+// takers counts the drives that are there and take shards.
+func takers(drives []Drive) int {
+	n := 0
+	for _, d := range drives {
+		if d.Live && d.State == "up" && d.Weight > 0 {
+			n++
+		}
+	}
+	return n
 }
 
 // downNodes names those nodes whose return would help.
@@ -160,15 +174,11 @@ func afterNode(s *Status, n Node) string {
 	return "start it again"
 }
 
-func driveProblems(f *Facts, drives []driveFacts) []Problem {
+func driveProblems(f *Facts, drives []driveFacts, s *Status) []Problem {
 	var all []Problem
-	taking := 0
 	for i := range drives {
 		d := &drives[i]
 		name := "drive " + d.name()
-		if d.takesShards() && d.live() {
-			taking++
-		}
 		node := f.member(d.Node)
 		switch {
 		case d.isRemoved():
@@ -184,7 +194,7 @@ func driveProblems(f *Facts, drives []driveFacts) []Problem {
 				"they are rebuilt by themselves; if their number grows, replace the disk"})
 		}
 	}
-	if slots := f.Map.Slots(); taking < slots {
+	if slots, taking := f.Map.Slots(), takers(s.Drives); taking < slots {
 		all = append(all, Problem{Degraded, fmt.Sprintf("%d drives take shards, the code %d+%d needs %d: new objects get fewer data shards and the same parity", taking, f.Map.K, f.Map.M, slots),
 			"bring drives back or add some"})
 	}
