@@ -41,7 +41,7 @@ func record(t *testing.T, s *server, cfg Config) []byte {
 // A stranger gets no byte. What a member sent is of no use to who recorded it.
 func TestStrangersLearnNothing(t *testing.T) {
 	s := newSecret(t)
-	short := func(c *Config) { c.DialTimeout = 300 * time.Millisecond }
+	short := func(c *Config) { c.DialTimeout = 2 * time.Second }
 	plainConfig, tlsConfig := config(s, "server", Storage), config(s, "server", Storage)
 	short(&plainConfig)
 	short(&tlsConfig)
@@ -118,7 +118,7 @@ func talk(t *testing.T, addr string, send []byte) []byte {
 		t.Fatal(err)
 	}
 	defer raw.Close()
-	raw.SetDeadline(time.Now().Add(5 * time.Second))
+	raw.SetDeadline(time.Now().Add(20 * time.Second))
 	if _, err := raw.Write(send); err != nil {
 		t.Log(err) // closed meanwhile
 	}
@@ -182,7 +182,7 @@ func TestTLSNeedsACertificateOfTheCluster(t *testing.T) {
 				ServerName: s.prover.tls.serverName, InsecureSkipVerify: true,
 				Certificates: tc.certificates, MaxVersion: tc.maxVersion, NextProtos: tc.protocols,
 			})
-			secured.SetDeadline(time.Now().Add(5 * time.Second))
+			secured.SetDeadline(time.Now().Add(20 * time.Second))
 			secured.Write(appendHeader(nil, version2, header{kind: kindCall, method: methodEcho}, nil))
 			if got, err := io.ReadAll(secured); len(got) > 0 {
 				t.Errorf("got % x, %v", got, err)

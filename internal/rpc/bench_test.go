@@ -103,3 +103,22 @@ func exchangeHandler(body, answer int) Handler {
 		return r.Reply(r.Head, out)
 	}
 }
+
+// A new connection is what a cancelled call costs the next one.
+func BenchmarkConnect(b *testing.B) {
+	for name, change := range map[string]func(*Config){"plain": nil, "TLS": encrypted} {
+		b.Run(name, func(b *testing.B) {
+			s, c := pair(b, change)
+			b.ReportAllocs()
+			start := cpuTime()
+			for b.Loop() {
+				stream, err := c.Stream(b.Context(), s.addr, methodOneWay)
+				if err != nil {
+					b.Fatal(err)
+				}
+				stream.Close()
+			}
+			b.ReportMetric(float64((cpuTime()-start).Microseconds())/float64(b.N), "cpu-us/op")
+		})
+	}
+}

@@ -230,7 +230,7 @@ func (c *Client) sweep() {
 	}
 }
 
-// Forget closes all connections to addr: what is in flight fails with ErrBroken at once.
+// Forget closes all connections to addr: what is in flight fails with ErrBroken at once, what was not sent yet with ErrUnreachable.
 func (c *Client) Forget(addr string) {
 	c.mu.Lock()
 	p := c.peers[addr]

@@ -32,7 +32,7 @@ func TestContextEndsACall(t *testing.T) {
 		if _, err := c.Do(ctx, s.addr, &Call{Method: methodWait}); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v, want %v", err, context.DeadlineExceeded)
 		}
-		if waited := time.Since(start); waited > 2*time.Second {
+		if waited := time.Since(start); waited > 5*time.Second {
 			t.Errorf("waited for %v", waited)
 		}
 	})
@@ -64,19 +64,19 @@ func TestDeadlineTravels(t *testing.T) {
 	}
 	serve(t, srv, l)
 	c := startClient(t, config(cfg.Secret, "client", Gateway))
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	if _, err := c.Do(t.Context(), l.Addr().String(), &Call{Method: methodEcho}); err != nil || <-left != 0 {
+		t.Errorf("without a deadline: %v", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	if _, err := c.Do(ctx, l.Addr().String(), &Call{Method: methodEcho}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v", err)
 	}
-	if got := <-left; got <= 0 || got > 301*time.Millisecond {
+	if got := <-left; got <= 0 || got > time.Second+time.Millisecond {
 		t.Errorf("the server has %v left", got)
 	}
 	if err := <-ended; !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("the handler saw %v", err)
-	}
-	if _, err := c.Do(t.Context(), l.Addr().String(), &Call{Method: methodEcho}); err != nil || <-left != 0 {
-		t.Errorf("without a deadline: %v", err)
 	}
 }
 
@@ -138,7 +138,7 @@ func TestUnreachable(t *testing.T) {
 		if _, err := c.Do(testContext(t), s.addr, &Call{Method: methodEcho, Idempotent: idempotent}); !errors.Is(err, ErrUnreachable) {
 			t.Errorf("got %v, want %v", err, ErrUnreachable)
 		}
-		if waited := time.Since(start); waited > time.Second {
+		if waited := time.Since(start); waited > 5*time.Second {
 			t.Errorf("noticed after %v", waited)
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"sync"
 	"time"
@@ -30,17 +29,16 @@ type link struct {
 
 // peer has the connections to one address.
 type peer struct {
-	addr  string
-	slots chan struct{}   // one token per call in flight
-	ctx   context.Context // ends when the peer is forgotten
+	addr    string
+	slots   chan struct{}   // one token per call in flight
+	ctx     context.Context // ends when the peer is forgotten
+	forget  context.CancelFunc
+	changed func(by int) // counts open connections
 
-	forget context.CancelFunc
-
-	mu      sync.Mutex
-	gone    bool                  // guarded by mu: no new connections
-	idle    []*link               // guarded by mu: the last used is the last
-	live    map[net.Conn]struct{} // guarded by mu: all, also while they shake hands
-	changed func(by int)          // counts open connections
+	mu   sync.Mutex
+	gone bool                  // guarded by mu: no new connections
+	idle []*link               // guarded by mu: the last used is the last
+	live map[net.Conn]struct{} // guarded by mu: all, also while they shake hands
 }
 
 func newPeer(addr string, changed func(by int)) *peer {
@@ -197,9 +195,9 @@ func (p *peer) failed(outer, attempt context.Context, err error) error {
 // refusal tells a handshake that was refused from one that was cut off. A server closes the connection of a stranger without
 // a word, so an orderly end is a refusal; a reset or silence is not.
 func refusal(ctx context.Context, err error) error {
-	orderly := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
-	var op *net.OpError
-	if ctx.Err() != nil || errors.Is(err, ErrRefused) || errors.As(err, &op) && !orderly && op.Op != "remote error" {
+	op, ok := errors.AsType[*net.OpError](err)
+	lost := ok && (op.Op == "read" || op.Op == "write") // TLS has such errors, too, for alerts
+	if ctx.Err() != nil || errors.Is(err, ErrRefused) || lost {
 		return err
 	}
 	return fmt.Errorf("%w: %w", ErrRefused, err)

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// stall bounds how long the server waits for bytes to move in or out of a connection when the call has no deadline: the
-// process at the other end may be stopped, and its buffers are needed.
+// stall bounds how long a body or an answer may take to move when the call has no deadline: the process at the other
+// end may be stopped, and the buffers are needed.
 const stall = 30 * time.Second
 
 // Request is a call as the server sees it. It is valid until the handler returns; Head, too.
@@ -117,7 +117,7 @@ func (r *Request) skipRest() error {
 
 // write sends a frame. Small ones fit into the socket's buffer, which is empty when a call begins.
 func (r *Request) write(h header, head, body []byte) error {
-	if len(head)+len(body) > copyBelow || h.kind == kindPiece {
+	if r.bounded || len(head)+len(body) > copyBelow || h.kind == kindPiece {
 		r.bound()
 	}
 	n, err := r.conn.write(h, head, body)
@@ -132,7 +132,7 @@ func (r *Request) write(h header, head, body []byte) error {
 	return nil
 }
 
-// bound gives the connection a deadline: that of the caller, or none of the call's bytes may stall.
+// bound gives the connection a deadline: that of the caller, or a while from now.
 func (r *Request) bound() {
 	deadline := r.deadline
 	if deadline.IsZero() {

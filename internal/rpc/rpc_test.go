@@ -26,6 +26,7 @@ const (
 	methodOneWay  Method = 247
 	methodSilent  Method = 248 // answers without looking at the body
 	methodFails   Method = 249
+	methodSlow    Method = 250 // reads the body, answers after twice the time that a body may take
 )
 
 func newSecret(t testing.TB) *secret.Secret {
@@ -111,6 +112,13 @@ func (s *server) handleAll() {
 		return nil
 	})
 	s.Handle(methodSilent, all, func(_ context.Context, r *Request) error { return r.Reply(nil, make([]byte, 4<<20)) })
+	s.Handle(methodSlow, all, func(_ context.Context, r *Request) error {
+		if err := r.ReadBody(make([]byte, r.Size)); err != nil {
+			return err
+		}
+		time.Sleep(2 * stall)
+		return nil
+	})
 	s.Handle(methodFails, all, func(context.Context, *Request) error { return errors.New("no luck") })
 }
 
@@ -174,7 +182,7 @@ func pair(t testing.TB, change func(*Config)) (*server, *Client) {
 }
 
 func testContext(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	t.Cleanup(cancel)
 	return ctx
 }

@@ -67,6 +67,9 @@ func testVirtualTime(t *testing.T, s *server, c *Client) {
 	if _, err := c.Do(t.Context(), s.addr, &Call{Method: methodEcho, Body: pattern(100_000)}); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := c.Do(t.Context(), s.addr, &Call{Method: methodSlow, Body: pattern(100_000)}); err != nil {
+		t.Errorf("a slow handler: %v", err)
+	}
 	start := time.Now()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 	defer cancel()

@@ -118,7 +118,7 @@ func (s *Secret) Bytes(purpose string, n int) []byte {
 }
 
 // Format keeps the secret out of whatever it is printed to, with any verb.
-func (s *Secret) Format(f fmt.State, _ rune) { io.WriteString(f, "[secret]") }
+func (Secret) Format(f fmt.State, _ rune) { io.WriteString(f, "[secret]") }
 
 // LogValue does the same for log records.
-func (s *Secret) LogValue() slog.Value { return slog.StringValue("[secret]") }
+func (Secret) LogValue() slog.Value { return slog.StringValue("[secret]") }
