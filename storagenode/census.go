@@ -26,7 +26,8 @@ type take struct {
 }
 
 const (
-	// compareAge is how old an answer may be when contents are compared by it: a change after it is told by a hint.
+	// compareAge is how old an answer may be when contents are compared by it: who wants a comparison because of
+	// a change has all answers forgotten first.
 	compareAge = time.Second
 	// surveyAge is how old it may be when it is used to leave drives out of a survey: a copy that
 	// is missed so costs more bytes to read, and nothing else.
@@ -35,6 +36,13 @@ const (
 )
 
 func newCensus() *census { return &census{takes: map[placement.DriveID]*take{}} }
+
+// forget makes all answers count as old: something happened that they may not tell of.
+func (c *census) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	clear(c.takes)
+}
 
 // digest returns what the drive had of a partition not longer ago than age.
 func (c *census) digest(ctx context.Context, id placement.DriveID, peer Peer, partitions int, partition uint32, age time.Duration) (shardstore.Digest, error) {

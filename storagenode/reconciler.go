@@ -218,6 +218,9 @@ func (r *Reconciler) news() []event {
 		news = append(news, doubted{r.doubt})
 		r.doubt = settled
 	}
+	if len(news) > 0 {
+		r.scanner.census.forget()
+	}
 	for chunk, partition := range r.hints {
 		news = append(news, hinted{chunk, partition})
 	}
