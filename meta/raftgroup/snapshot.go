@@ -24,18 +24,28 @@ type restore struct {
 	done func(at Position, err error)
 }
 
-// snapshotMetadata is what raft sends to a follower that is too far behind. A leader offers none before it has executed an
-// entry of its own term: changes of members behind the snapshot are then all of this term or later (see ForceMembers).
+// snapshotMetadata is what raft sends to a follower that is too far behind. A leader must not wait with it until it has
+// executed an entry of its own term: where it needs just that follower for its majority, it never would.
 func (g *group) snapshotMetadata() (*raftpb.Snapshot, error) {
 	g.mu.Lock()
 	at := g.position
 	g.mu.Unlock()
-	if at.Index == 0 || at.Index < g.log.start || g.leadFirst == 0 || at.Index < g.leadFirst || at.Members == nil {
+	if at.Index == 0 || at.Index < g.log.start || at.Members == nil || g.voidBehind(at.Index) {
 		return nil, raft.ErrSnapshotTemporarilyUnavailable
 	}
 	return &raftpb.Snapshot{Metadata: &raftpb.SnapshotMetadata{
 		Index: new(at.Index), Term: new(at.Term), ConfState: at.Members,
 	}}, nil
+}
+
+// voidBehind tells whether there are entries behind index whose changes of members are void (see ForceMembers): who
+// begins there would not know. Terms never fall along the log.
+func (g *group) voidBehind(index uint64) bool {
+	if g.voidTerm == 0 || index >= g.log.last() {
+		return false
+	}
+	term, err := g.log.Term(index + 1)
+	return err != nil || term <= g.voidTerm
 }
 
 // pins are the snapshots of this host that peers are reading. The host is not done before they are.

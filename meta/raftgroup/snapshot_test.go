@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -109,6 +110,32 @@ func TestRestoreBreaks(t *testing.T) {
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the file stayed: %v", err)
 	}
+}
+
+// TestLaggingMajority leaves a leader with a follower that needs a snapshot: nothing can be committed before it has that.
+func TestLaggingMajority(t *testing.T) {
+	c := newCluster(t, 1, 1, 2, 3)
+	c.tune = func(cfg *Config) { cfg.LogBytes = 256 << 10 }
+	for _, id := range c.first {
+		c.open(id)
+	}
+	c.lead(1)
+	c.put(0, "a")
+	c.same(1, 2, 3)
+	c.kill(3)
+	for i := range 60 {
+		c.put(0, fmt.Sprint(i, strings.Repeat("x", 16<<10)))
+	}
+	c.eventually("a shorter log", func() error {
+		if s, _ := c.hosts[2].Status(t.Context(), 0); s.First <= 2 {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	c.kill(1)
+	c.open(3)
+	c.put(0, "b")
+	c.same(2, 3)
 }
 
 // TestSnapshotSourceStops closes the host that a replica reads a state from: both come to an end.
