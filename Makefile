@@ -6,10 +6,10 @@ FUZZTIME    ?= 10s
 STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
 RACE        ?= -race
 
-.PHONY: help run build test test-clients test-crash check fmt-check vet staticcheck imports bench fuzz clean
+.PHONY: help run build test test-clients test-crash test-cluster cluster-figures check fmt-check vet staticcheck imports bench fuzz clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 run: build ## build, then serve S3 from six drives below ./data
 	@mkdir -p $(DATA)
@@ -26,6 +26,14 @@ test-clients: ## aws, rclone, s3cmd, boto3 and SDKs against a real server; FULL=
 
 test-crash: ## kill -9 under load, drives removed and damaged; FULL=1: 50 kills, all pairs of drives
 	$(GO) test -v -count=1 -timeout 60m -run '^Test(KillNine|AnyTwo|RestartWithout|FlippedBytes|OneOfTwo|ADriveComesBack|Emptied|Swapped|MoreThanM)' ./cmd/kintsugi
+
+test-cluster: ## clusters of processes under load: kill -9, SIGSTOP, rebuild, scale, power cut, strangers; FULL=1: nine nodes
+	$(GO) test -v -count=1 -timeout 60m -run '^TestCluster' ./cmd/kintsugi
+
+cluster-figures: ## the same at full size and a comparison with one process; prints one table, keeps bin/cluster-figures.log
+	@mkdir -p bin
+	@FULL=1 $(GO) test -v -count=1 -timeout 90m -run '^TestCluster' ./cmd/kintsugi > bin/cluster-figures.log 2>&1; \
+		status=$$?; sed -n 's/.*figure: //p; /^ *--- FAIL/p' bin/cluster-figures.log; exit $$status
 
 check: fmt-check vet staticcheck imports ## gofmt, vet, staticcheck and who may import whom
 

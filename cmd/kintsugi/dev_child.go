@@ -55,11 +55,25 @@ func (c *devChild) isRunning() bool {
 	if c.done == nil {
 		return false
 	}
+	c.settle()
 	select {
 	case <-c.done:
 		return false
 	default:
 		return true
+	}
+}
+
+// settle waits for the one who notes the end of a process if it has ended: whoever killed it a moment ago
+// must not be told that it runs.
+func (c *devChild) settle() {
+	var info unix.Siginfo
+	err := error(unix.EINTR)
+	for err == unix.EINTR {
+		err = unix.Waitid(unix.P_PID, c.pid, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
+	}
+	if err != nil || info.Signo != 0 { // noted already, or about to be
+		<-c.done
 	}
 }
 

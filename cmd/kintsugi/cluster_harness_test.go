@@ -1,0 +1,406 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"kintsugi/cmd/kintsugi/admin"
+	"kintsugi/internal/rpc"
+	"kintsugi/internal/secret"
+	"kintsugi/placement"
+	"kintsugi/storagenode/shardrpc"
+	"kintsugi/storagenode/shardstore"
+)
+
+// testCluster is a cluster of real processes, run by dev.
+type testCluster struct {
+	t      *testing.T
+	cfg    devConfig
+	out    *syncBuffer
+	hup    chan os.Signal
+	stop   context.CancelFunc
+	done   chan struct{}
+	err    error  // after done
+	token  string // of the admin ports
+	caller *rpc.Client
+	admin  *admin.Client
+}
+
+// startCluster runs a cluster until the test ends. Only the counts of shape that are not 0 matter.
+func startCluster(t *testing.T, shape devShape) *testCluster {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("starts a cluster of processes")
+	}
+	shape.drives = max(shape.drives, 1)
+	c := &testCluster{t: t, cfg: devConfig{
+		dir: filepath.Join(t.TempDir(), "cluster"), shape: shape, code: "4+2", outAfter: 5 * time.Second,
+		program: os.Args[0], readyWait: time.Minute, grace: 20 * time.Second,
+		env: []string{runAsKintsugi + "=1", "KINTSUGI_ROOT_ACCESS_KEY=" + testAccessKey, "KINTSUGI_ROOT_SECRET_KEY=" + testSecretKey},
+	}}
+	c.run()
+	t.Cleanup(func() {
+		c.end()
+		c.checkLogs()
+	})
+	return c
+}
+
+// run starts dev and waits until the cluster is ready.
+func (c *testCluster) run() {
+	c.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	c.out, c.hup, c.stop, c.done = &syncBuffer{}, make(chan os.Signal, 1), cancel, make(chan struct{})
+	go func(done chan struct{}) {
+		defer close(done)
+		c.err = runDev(ctx, c.cfg, c.hup, c.out)
+	}(c.done)
+	poll(c.t, 2*time.Minute, "the cluster is ready", func() bool {
+		select {
+		case <-c.done:
+			c.t.Fatalf("%v\n%s", c.err, c.out)
+		default:
+		}
+		return strings.Contains(c.out.String(), "ready s3=")
+	})
+	c.connect()
+}
+
+// grow adds processes while the cluster runs, as a second dev does.
+func (c *testCluster) grow(shape devShape) {
+	c.t.Helper()
+	c.cfg.shape = shape
+	dir := &devDir{path: c.cfg.dir}
+	l, err := dir.layout(c.cfg)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.hup <- syscall.SIGHUP
+	poll(c.t, 10*time.Second, "the new processes are started", func() bool { return len(c.processes()) == len(l.Nodes) })
+	c.waitReady()
+}
+
+// waitReady waits until every process says so.
+func (c *testCluster) waitReady() {
+	c.t.Helper()
+	poll(c.t, time.Minute, "all are ready", func() bool {
+		for _, p := range c.processes() {
+			if _, err := c.glance(p.Admin + "/health/ready"); err != nil {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// connect makes the admin client.
+func (c *testCluster) connect() {
+	c.t.Helper()
+	s, err := secret.Load(filepath.Join(c.cfg.dir, devSecretName))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.token = adminToken(s)
+	c.caller, err = rpc.NewClient(rpc.Config{Self: rpc.Identity{Node: "test", Roles: rpc.Admin, Incarnation: 1}, Secret: s})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	var addrs []string
+	for _, p := range c.processes() {
+		addrs = append(addrs, p.Addr)
+	}
+	c.admin = admin.NewClient(c.caller, addrs)
+}
+
+// end stops the cluster as Ctrl-C does.
+func (c *testCluster) end() {
+	c.stop()
+	<-c.done
+	if c.err != nil {
+		c.t.Error(c.err)
+	}
+	if err := c.caller.Close(); err != nil {
+		c.t.Error(err)
+	}
+}
+
+// checkLogs looks for what must never be in a log, and shows the logs of a failed test.
+func (c *testCluster) checkLogs() {
+	logs, err := filepath.Glob(filepath.Join(c.cfg.dir, "*.log"))
+	if err != nil || len(logs) == 0 {
+		c.t.Errorf("logs: %v, %v", logs, err)
+	}
+	never := regexp.MustCompile(`DATA RACE|panic|fatal error:`)
+	for _, name := range logs {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			c.t.Error(err)
+		}
+		if at := never.FindIndex(data); at != nil {
+			c.t.Errorf("%s:\n%s", filepath.Base(name), data[max(0, at[0]-500):min(len(data), at[0]+4000)])
+		}
+	}
+	if c.t.Failed() {
+		c.t.Logf("dev:\n%s", tail(c.out.String(), 30))
+		c.keepLogs(logs)
+	}
+}
+
+// keepLogs shows the end of each log, and keeps them where CLUSTER_LOGS says.
+func (c *testCluster) keepLogs(logs []string) {
+	for _, name := range logs {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			continue
+		}
+		c.t.Logf("%s:\n%s", filepath.Base(name), tail(string(data), 12))
+		if dir := os.Getenv("CLUSTER_LOGS"); dir != "" {
+			_ = os.WriteFile(filepath.Join(dir, filepath.Base(name)), data, 0o600) // for a person, who sees if it is not there
+		}
+	}
+}
+
+func (c *testCluster) processes() []devProcess { return readCluster(c.t, c.cfg.dir).Processes }
+
+func (c *testCluster) endpoints() []string { return readCluster(c.t, c.cfg.dir).S3 }
+
+// process returns what cluster.json says of a node.
+func (c *testCluster) process(node string) devProcess {
+	c.t.Helper()
+	all := c.processes()
+	i := slices.IndexFunc(all, func(p devProcess) bool { return p.Node == node })
+	if i < 0 {
+		c.t.Fatalf("there is no node %s", node)
+	}
+	return all[i]
+}
+
+// figure prints a line of the table that make cluster-figures shows.
+func figure(t *testing.T, format string, args ...any) {
+	t.Helper()
+	for line := range strings.Lines(strings.TrimSpace(fmt.Sprintf(format, args...))) {
+		t.Logf("figure: %-34s %s", strings.TrimPrefix(t.Name(), "TestCluster"), strings.TrimRight(line, "\n"))
+	}
+}
+
+// names returns the nodes of a role.
+func (c *testCluster) names(role string) (all []string) {
+	for _, p := range c.processes() {
+		if p.Role == role {
+			all = append(all, p.Node)
+		}
+	}
+	return all
+}
+
+func (c *testCluster) signal(sig syscall.Signal, nodes ...string) {
+	c.t.Helper()
+	for _, node := range nodes {
+		if err := syscall.Kill(c.process(node).PID, sig); err != nil {
+			c.t.Fatalf("%s: %v", node, err)
+		}
+	}
+}
+
+// kill ends nodes as a power switch would: all at once.
+func (c *testCluster) kill(nodes ...string) {
+	c.t.Helper()
+	var pids []int
+	for _, node := range nodes {
+		pids = append(pids, c.process(node).PID)
+	}
+	for _, pid := range pids {
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			c.t.Fatal(err)
+		}
+	}
+	for _, pid := range pids {
+		poll(c.t, 10*time.Second, "the process is gone", func() bool { return !isAlive(pid) })
+	}
+}
+
+// revive starts the dead again and waits until all are ready.
+func (c *testCluster) revive() {
+	c.t.Helper()
+	before := c.processes()
+	c.hup <- syscall.SIGHUP
+	poll(c.t, 10*time.Second, "the dead are started again", func() bool {
+		after := c.processes()
+		for i, p := range before {
+			if !isAlive(p.PID) && after[i].PID == p.PID {
+				return false
+			}
+		}
+		return true
+	})
+	c.waitReady()
+}
+
+// status asks as kintsugi admin status does.
+func (c *testCluster) status() (admin.Status, error) {
+	ctx, cancel := context.WithTimeout(c.t.Context(), 20*time.Second)
+	defer cancel()
+	return c.admin.Status(ctx, true)
+}
+
+// waitStatus waits for a state of the cluster and returns how long that took.
+func (c *testCluster) waitStatus(limit time.Duration, what string, is func(admin.Status) bool) time.Duration {
+	c.t.Helper()
+	began := time.Now()
+	var last admin.Status
+	var err error
+	defer func() {
+		if c.t.Failed() {
+			var text bytes.Buffer
+			fmt.Fprintf(&text, "last status: error %v\n", err)
+			_ = admin.WriteStatus(&text, last) // to memory
+			c.t.Log(text.String())
+			c.tellDoubtful(last)
+		}
+	}()
+	poll(c.t, limit, what, func() bool {
+		last, err = c.status()
+		return err == nil && is(last)
+	})
+	return time.Since(began)
+}
+
+// tellDoubtful lists the chunks that lack shards, and who has which of them.
+func (c *testCluster) tellDoubtful(s admin.Status) {
+	addrs, found := map[string]string{}, map[placement.ShardID][]string{}
+	for _, n := range s.Nodes {
+		addrs[n.Name] = n.Addr
+	}
+	codes := map[placement.ShardID]shardstore.Header{}
+	for _, d := range s.Drives {
+		raw, err := hex.DecodeString(d.ID)
+		if err != nil || !d.Live {
+			continue
+		}
+		id := placement.DriveID(raw)
+		drive := shardrpc.NewDrive(c.caller, addrs[d.Node], id, shardrpc.Options{})
+		for p := range uint32(s.Partitions) {
+			list, err := drive.List(c.t.Context(), p, placement.ShardID{}, 1000)
+			if err != nil {
+				c.t.Logf("list of %s: %v", d.Node, err)
+				break
+			}
+			for _, i := range list {
+				chunk := i.ID
+				chunk.Index = 0
+				found[chunk] = append(found[chunk], fmt.Sprintf("%d at %s (%s)", i.ID.Index, d.Node, time.Unix(i.Written, 0).UTC().Format("15:04:05")))
+				codes[chunk] = i.Header
+			}
+		}
+	}
+	for chunk, shards := range found {
+		if h := codes[chunk]; len(shards) != int(h.K)+int(h.M) {
+			c.t.Logf("%s of partition %d, %d+%d, epoch %d: %v", chunk, h.Partition, h.K, h.M, h.Epoch, shards)
+		}
+	}
+}
+
+// isRedundant tells whether every chunk has all its shards where the ring wants them, on drives that are there.
+func isRedundant(s admin.Status) bool {
+	if s.Chunks == nil || s.Chunks.Unreadable > 0 || s.Moving > 0 || s.Repair.PendingShards > 0 || s.Repair.PendingPartitions > 0 {
+		return false
+	}
+	for lost, n := range s.Chunks.ByLost {
+		if lost > 0 && n > 0 {
+			return false
+		}
+	}
+	for _, d := range s.Drives {
+		if d.State == "new" || d.State == "up" && !d.Live {
+			return false
+		}
+	}
+	return true
+}
+
+// areUp tells whether all nodes are.
+func areUp(s admin.Status) bool {
+	return !slices.ContainsFunc(s.Nodes, func(n admin.Node) bool { return !n.Up })
+}
+
+// isUp tells whether the coordinator holds a node for up.
+func isUp(s admin.Status, node string) bool {
+	return slices.ContainsFunc(s.Nodes, func(n admin.Node) bool { return n.Name == node && n.Up })
+}
+
+// driveStates returns the state of each node's drives, by node.
+func driveStates(s admin.Status) map[string][]string {
+	states := map[string][]string{}
+	for _, d := range s.Drives {
+		states[d.Node] = append(states[d.Node], d.State)
+	}
+	return states
+}
+
+// metric sums a counter over its labels and all processes that answer.
+func (c *testCluster) metric(name string) (sum float64) {
+	var mu sync.Mutex
+	var asking sync.WaitGroup
+	for _, p := range c.processes() {
+		asking.Go(func() {
+			text, err := c.glance(p.Admin + "/metrics")
+			if err != nil {
+				return // it is dead or stopped
+			}
+			n := sumMetric(text, name)
+			mu.Lock()
+			sum += n
+			mu.Unlock()
+		})
+	}
+	asking.Wait()
+	return sum
+}
+
+// glance asks an admin port whose process may not answer.
+func (c *testCluster) glance(url string) (string, error) {
+	req, err := http.NewRequestWithContext(c.t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		return "", err
+	}
+	req.Header.Set("Authorization", "Bearer "+c.token)
+	client := http.Client{Timeout: 2 * time.Second}
+	resp, err := client.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if resp.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("%s: %s", url, resp.Status)
+	}
+	return string(text), err
+}
+
+// sumMetric sums the samples of a metric in a page of /metrics.
+func sumMetric(text, name string) (sum float64) {
+	for line := range strings.Lines(text) {
+		rest, found := strings.CutPrefix(line, name)
+		if !found || rest == "" || rest[0] != '{' && rest[0] != ' ' {
+			continue
+		}
+		var v float64
+		if _, err := fmt.Sscan(rest[strings.LastIndexByte(strings.TrimSpace(rest), ' ')+1:], &v); err == nil {
+			sum += v
+		}
+	}
+	return sum
+}
