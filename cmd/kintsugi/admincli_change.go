@@ -138,7 +138,7 @@ func planOrChange(cmd *cobra.Command, f *adminFlags, change admin.Change, plan, 
 		if err := f.print(out, p, func() error { return admin.WritePlan(out, p) }); err != nil || !wait {
 			return err
 		}
-		_, err = admin.Wait(ctx, c, admin.GoalOf(change), cmd.ErrOrStderr(), isTerminal(cmd.ErrOrStderr()))
+		_, err = admin.Wait(ctx, c, admin.GoalOf(p), cmd.ErrOrStderr(), isTerminal(cmd.ErrOrStderr()))
 		return err
 	})
 }

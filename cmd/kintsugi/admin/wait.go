@@ -13,11 +13,14 @@ type Goal struct {
 	what   string
 	kind   string // of the change, or rebuild or scrub
 	target string // drives of this node, or the drive whose id begins so; "": all
+	epoch  uint64 // of the map that the status must know
 	serial uint64 // orders that nodes, or the scrub that drives must have reached
 }
 
-// GoalOf returns when a change of the map is complete.
-func GoalOf(c Change) Goal { return Goal{what: c.String(), kind: c.Kind, target: c.Target} }
+// GoalOf returns when a change that was made is complete.
+func GoalOf(p Plan) Goal {
+	return Goal{what: p.Change.String(), kind: p.Change.Kind, target: p.Change.Target, epoch: p.Epoch + 1}
+}
 
 // RebuildGoal is reached when every node has had the order and lacks nothing.
 func RebuildGoal(o Order) Goal { return Goal{what: "rebuild", kind: "rebuild", serial: o.Serial} }
@@ -30,6 +33,9 @@ var ErrStuck = errors.New("not complete")
 
 // left counts what is still to be done, in a unit of the goal's own; 0 is complete.
 func (g Goal) left(s Status) (n int, unit string) {
+	if s.Epoch < g.epoch {
+		return 1, "epoch"
+	}
 	switch g.kind {
 	case Drain, Remove:
 		for _, d := range s.Drives {

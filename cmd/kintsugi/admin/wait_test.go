@@ -30,7 +30,7 @@ func draining(slots ...int) []Status {
 	var all []Status
 	for _, n := range slots {
 		all = append(all, Status{
-			Moving: n, Drives: []Drive{{ID: "030303030303", Node: "n3", Leaving: n, Live: true}, {ID: "04", Node: "n4", Slots: 99, Live: true, Scrubbed: 1}},
+			Epoch: 5, Moving: n, Drives: []Drive{{ID: "030303030303", Node: "n3", Leaving: n, Live: true}, {ID: "04", Node: "n4", Slots: 99, Live: true, Scrubbed: 1}},
 			Repair: Repair{PendingShards: n}, Nodes: []Node{{Name: "n3", Up: true, Orders: 7}, {Name: "n4"}},
 		})
 	}
@@ -45,13 +45,13 @@ func TestWait(t *testing.T) {
 		want   []string
 		asked  int
 	}{
-		{"drain of a node", scripted{statuses: draining(40, 30, 20, 10, 0)}, GoalOf(Change{Kind: Drain, Target: "n3"}),
+		{"drain of a node", scripted{statuses: draining(40, 30, 20, 10, 0)}, GoalOf(Plan{Change: Change{Kind: Drain, Target: "n3"}}),
 			[]string{"drain n3: 40 slots left (0 %)", "drain n3: complete after 5 s"}, 6},
-		{"drain of a drive", scripted{statuses: draining(40, 0)}, GoalOf(Change{Kind: Drain, Target: "030303"}), []string{"complete after 2 s"}, 3},
-		{"nothing to do", scripted{statuses: draining(0)}, GoalOf(Change{Kind: Weight, Target: "n3"}), []string{"complete after 1 s"}, 2},
-		{"weight", scripted{statuses: draining(12, 3, 0)}, GoalOf(Change{Kind: Weight, Target: "n3"}), []string{"12 partitions left", "complete"}, 4},
-		{"one that looks done first", scripted{statuses: draining(0, 9, 0)}, GoalOf(Change{Kind: Undrain}), []string{"complete after 3 s"}, 4},
-		{"coordinator changes", scripted{statuses: draining(5, 5, 0), errs: []error{nil, ErrUnavailable}}, GoalOf(Change{Kind: Drain, Target: "n3"}), []string{"complete after 3 s"}, 4},
+		{"drain of a drive", scripted{statuses: draining(40, 0)}, GoalOf(Plan{Change: Change{Kind: Drain, Target: "030303"}}), []string{"complete after 2 s"}, 3},
+		{"nothing to do", scripted{statuses: draining(0)}, GoalOf(Plan{Change: Change{Kind: Weight, Target: "n3"}}), []string{"complete after 1 s"}, 2},
+		{"weight", scripted{statuses: draining(12, 3, 0)}, GoalOf(Plan{Change: Change{Kind: Weight, Target: "n3"}}), []string{"12 partitions left", "complete"}, 4},
+		{"one that looks done first", scripted{statuses: draining(0, 9, 0)}, GoalOf(Plan{Change: Change{Kind: Undrain}}), []string{"complete after 3 s"}, 4},
+		{"coordinator changes", scripted{statuses: draining(5, 5, 0), errs: []error{nil, ErrUnavailable}}, GoalOf(Plan{Change: Change{Kind: Drain, Target: "n3"}}), []string{"complete after 3 s"}, 4},
 		{"rebuild", scripted{statuses: draining(12, 0)}, RebuildGoal(Order{Serial: 7}), []string{"24 shard or partitions left", "complete"}, 3},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -70,6 +70,15 @@ func TestWait(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestWaitForMap expects a goal not to be reached before the map that was made is known.
+func TestWaitForMap(t *testing.T) {
+	for epoch, want := range map[uint64]int{4: 0, 5: 1} {
+		if got, _ := GoalOf(Plan{Epoch: epoch, Change: Change{Kind: Weight, Target: "n3"}}).left(draining(0)[0]); got != want {
+			t.Errorf("a change of epoch %d: %d left, want %d", epoch, got, want)
+		}
 	}
 }
 
@@ -96,7 +105,7 @@ func TestWaitInterrupted(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 2500*time.Millisecond)
 		defer cancel()
 		var out bytes.Buffer
-		_, err := Wait(ctx, &scripted{statuses: draining(5)}, GoalOf(Change{Kind: Drain, Target: "n3"}), &out, true)
+		_, err := Wait(ctx, &scripted{statuses: draining(5)}, GoalOf(Plan{Change: Change{Kind: Drain, Target: "n3"}}), &out, true)
 		if !errors.Is(err, ErrStuck) || !strings.Contains(err.Error(), "kintsugi admin status --watch") {
 			t.Errorf("got %v", err)
 		}
