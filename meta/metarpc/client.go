@@ -125,15 +125,20 @@ type request struct {
 	cmd         []byte // of a proposal
 	query       any
 	consistency meta.Consistency
+	alone       bool // no replica that knows a leader has answered
+}
+
+func (r *request) header() callHeader {
+	return callHeader{group: r.group, consistency: r.consistency, alone: r.alone}
 }
 
 // call encodes the request.
 func (r *request) call() (*rpc.Call, error) {
 	if r.kind == proposal {
-		head := callHeader{group: r.group}.appendTo(make([]byte, 0, callHeaderSize))
+		head := r.header().appendTo(make([]byte, 0, callHeaderSize))
 		return &rpc.Call{Method: MethodPropose, Head: head, Body: r.cmd, Idempotent: true}, nil
 	}
-	head, err := encodeQuery(r.group, r.query, r.consistency)
+	head, err := encodeQuery(r.header(), r.query)
 	return &rpc.Call{Method: MethodQuery, Head: head, Idempotent: true}, err
 }
 
@@ -264,7 +269,7 @@ func askLocal(ctx context.Context, r *request, local Local) (any, error) {
 	if r.kind == proposal {
 		return local.Propose(ctx, r.group, r.cmd)
 	}
-	return local.Query(ctx, r.group, r.query, r.consistency)
+	return ask(ctx, local, r.header(), r.query)
 }
 
 // self returns the id of the replica in this process.

@@ -249,6 +249,29 @@ func TestEventual(t *testing.T) {
 	})
 }
 
+// Where no replica knows a leader the answers are of those that lost touch, at once.
+func TestEventualWithoutQuorum(t *testing.T) {
+	for name, self := range map[string]uint64{"with a replica": 2, "without": 0} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, self, func(t *testing.T, c *fakeCluster, client *meta.Client) {
+				mustPut(t, client, "key")
+				get := meta.GetObject{Bucket: bucket, Key: "key", Consistency: meta.Eventual}
+				read := func() {
+					if _, err := client.Object(t.Context(), get); err != nil {
+						t.Error(err)
+					}
+				}
+				c.change(func() { c.hosts[1].lost, c.hosts[2].lost = true, true })
+				within(t, 0, read) // the third one knows
+				c.change(func() { c.hosts[3].lost = true })
+				within(t, 0, read)
+				c.change(func() { c.hosts[3].stopped = true })
+				within(t, replicaTimeout, read)
+			})
+		})
+	}
+}
+
 // A replica that is new knows no bucket; an eventual read asks another one before it denies it.
 func TestEventualOfANewReplica(t *testing.T) {
 	inBubble(t, 2, func(t *testing.T, c *fakeCluster, client *meta.Client) {

@@ -45,7 +45,7 @@ func (e echo) Query(ctx context.Context, group int, q any, c meta.Consistency) (
 	e.seen.mu.Lock()
 	e.seen.queries[strings.TrimPrefix(fmt.Sprintf("%T", q), "meta.")] = true
 	e.seen.mu.Unlock()
-	head, err := encodeQuery(group, q, c)
+	head, err := encodeQuery(callHeader{group: group, consistency: c}, q)
 	if err != nil {
 		e.t.Error(err)
 	}

@@ -36,6 +36,7 @@ type fakeHost struct {
 	hint     uint64
 	asked    int
 	fails    error // what it answers
+	lost     bool  // knows no leader
 }
 
 const fakeHosts = 3
@@ -136,8 +137,19 @@ func (h *fakeHost) Propose(ctx context.Context, group int, cmd []byte) (any, err
 	return h.answer(ctx, true, func() (any, error) { return h.cluster.Direct.Propose(ctx, group, cmd) })
 }
 
+// QueryAlone implements aloneReader.
+func (h *fakeHost) QueryAlone(ctx context.Context, group int, q any) (any, error) {
+	return h.answer(ctx, false, func() (any, error) { return h.cluster.Direct.Query(ctx, group, q, meta.Eventual) })
+}
+
 // Query implements Local.
 func (h *fakeHost) Query(ctx context.Context, group int, q any, c meta.Consistency) (any, error) {
+	h.cluster.mu.Lock()
+	lost := h.lost
+	h.cluster.mu.Unlock()
+	if lost {
+		return nil, &raftgroup.NotLeaderError{}
+	}
 	return h.answer(ctx, c == meta.Linearizable, func() (any, error) { return h.cluster.Direct.Query(ctx, group, q, c) })
 }
 

@@ -20,7 +20,7 @@ const (
 //
 //	0      version, now 1
 //	1      query, 0 in a proposal
-//	2      consistency wanted, 0 in a proposal
+//	2      consistency wanted, 0 in a proposal; 2: eventual, of a replica that has lost touch, too
 //	3:5    group
 //	5:     the query: GetObject as drawn in object.go, others CBOR with integer keys
 //
@@ -72,6 +72,9 @@ const (
 	resultGarbage // garbage
 )
 
+// consistencyAlone stands behind those of meta in a header.
+const consistencyAlone = uint8(meta.Eventual) + 1
+
 // codec is the CBOR of cold records. Times are exact, unlike those of the log. It is immutable.
 var codec = newCodec()
 
@@ -109,19 +112,27 @@ func decodeInto[T any](data []byte) (T, error) {
 type callHeader struct {
 	query       uint8
 	consistency meta.Consistency
+	alone       bool // an eventual read that found no replica which knows a leader
 	group       int
 }
 
 func (h callHeader) appendTo(b []byte) []byte {
-	b = append(b, formatVersion, h.query, byte(h.consistency))
+	consistency := byte(h.consistency)
+	if h.alone {
+		consistency = consistencyAlone
+	}
+	b = append(b, formatVersion, h.query, consistency)
 	return binary.LittleEndian.AppendUint16(b, uint16(h.group))
 }
 
 // parseCall reads the head of a call and returns the query behind it.
 func parseCall(head []byte) (callHeader, []byte, error) {
-	if len(head) < callHeaderSize || head[0] != formatVersion || head[2] > byte(meta.Eventual) {
+	if len(head) < callHeaderSize || head[0] != formatVersion || head[2] > consistencyAlone {
 		return callHeader{}, nil, fmt.Errorf("metadata call: %w", meta.ErrFormat)
 	}
 	h := callHeader{query: head[1], consistency: meta.Consistency(head[2]), group: int(binary.LittleEndian.Uint16(head[3:]))}
+	if head[2] == consistencyAlone {
+		h.consistency, h.alone = meta.Eventual, true
+	}
 	return h, head[callHeaderSize:], nil
 }

@@ -124,12 +124,12 @@ func TestQueriesComeBack(t *testing.T) {
 				get.Consistency = 0 // it goes in the header
 				want = get
 			}
-			head, err := encodeQuery(300, want, consistency)
+			head, err := encodeQuery(callHeader{group: 300, consistency: consistency}, want)
 			if err != nil {
 				t.Fatal(err)
 			}
 			h, data, err := parseCall(head)
-			if err != nil || h.group != 300 || h.consistency != consistency {
+			if err != nil || h.group != 300 || h.consistency != consistency || h.alone {
 				t.Fatalf("header %+v, %v", h, err)
 			}
 			got, err := decodeQuery(h.query, data)
@@ -156,7 +156,7 @@ func TestResultsComeBack(t *testing.T) {
 }
 
 func TestUnknownIsRefused(t *testing.T) {
-	if _, err := encodeQuery(0, struct{}{}, meta.Linearizable); !errors.Is(err, meta.ErrFormat) {
+	if _, err := encodeQuery(callHeader{}, struct{}{}); !errors.Is(err, meta.ErrFormat) {
 		t.Errorf("a query that is none: %v", err)
 	}
 	if _, _, err := encodeResult(struct{}{}); !errors.Is(err, meta.ErrFormat) {
@@ -267,7 +267,7 @@ func golden(t *testing.T, name string, head, body []byte) ([]byte, []byte) {
 // TestGolden holds the encoding against that of version 1, and reads what that wrote.
 func TestGolden(t *testing.T) {
 	for name, q := range sampleQueries() {
-		head, err := encodeQuery(3, q, meta.Eventual)
+		head, err := encodeQuery(callHeader{group: 3, consistency: meta.Eventual}, q)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -356,7 +356,7 @@ func FuzzAnswer(f *testing.F) {
 // FuzzCall gives any bytes to the decoder of calls.
 func FuzzCall(f *testing.F) {
 	for _, q := range sampleQueries() {
-		head, err := encodeQuery(1, q, meta.Linearizable)
+		head, err := encodeQuery(callHeader{group: 1}, q)
 		if err != nil {
 			f.Fatal(err)
 		}
@@ -371,7 +371,7 @@ func FuzzCall(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again, err := encodeQuery(h.group, q, h.consistency)
+		again, err := encodeQuery(h, q)
 		if err != nil {
 			t.Fatal(err)
 		}

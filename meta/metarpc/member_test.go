@@ -155,6 +155,61 @@ func TestLeaderOfMembersDies(t *testing.T) {
 	}
 }
 
+// TestMinorityOfMembers kills two of three: nobody can write, and eventual reads go on.
+func TestMinorityOfMembers(t *testing.T) {
+	t.Parallel()
+	q := newQuorum(t, 2)
+	client := meta.NewClient(q.client)
+	must(t, client.CreateBucket(t.Context(), meta.Bucket{Name: bucket}))
+	_, err := client.PutObject(t.Context(), inline("key", "body"))
+	must(t, err)
+	get := meta.GetObject{Bucket: bucket, Key: "key", Body: true, Consistency: meta.Eventual}
+	eventually(t, "the last one has the object", func() error { return holds(t, q.nodes[2].member, q.groups) })
+	q.nodes[0].kill(t)
+	q.nodes[1].kill(t)
+	eventually(t, "it knows that there is no leader", func() error {
+		if len(q.nodes[2].member.Leads()) > 0 || q.nodes[2].member.Leader(0) != 0 || q.nodes[2].member.Leader(1) != 0 {
+			return errors.New("it follows or leads")
+		}
+		return nil
+	})
+	if v, err := client.Object(t.Context(), get); err != nil || string(v.Body) != "body" {
+		t.Errorf("an eventual read: %q, %v", v.Body, err)
+	}
+	get.Consistency = meta.Linearizable
+	if _, err := client.Object(t.Context(), get); !errors.Is(err, meta.ErrUnavailable) {
+		t.Errorf("a linearizable read: %v", err)
+	}
+}
+
+// holds tells whether a member has the object of the test, in whichever group it is.
+func holds(t *testing.T, m *replica.Member, groups int) error {
+	var err error
+	for group := range groups {
+		get := meta.GetObject{Bucket: bucket, Key: "key"}
+		if _, err = m.Query(t.Context(), group, get, meta.Eventual); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+// eventually waits for what must come.
+func eventually(t *testing.T, what string, f func() error) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		err := f()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: %v", what, err)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
 // writeUntil puts new keys under a condition that holds only for the first attempt, and returns how many.
 func writeUntil(t *testing.T, client *meta.Client, writer int, stop chan struct{}, slowest *atomic.Int64) int {
 	for i := 0; ; i++ {

@@ -6,9 +6,8 @@ import (
 	"kintsugi/meta"
 )
 
-// encodeQuery returns the head of a call that asks q.
-func encodeQuery(group int, q any, c meta.Consistency) ([]byte, error) {
-	h := callHeader{group: group, consistency: c}
+// encodeQuery returns the head of a call that asks q; the kind of query is yet to be set in h.
+func encodeQuery(h callHeader, q any) ([]byte, error) {
 	switch q := q.(type) {
 	case meta.GetObject:
 		h.query = queryObject

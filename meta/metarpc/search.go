@@ -50,8 +50,8 @@ func (s *search) nearest(hosts []uint64, self uint64, now time.Time) (best uint6
 		return self, true
 	}
 	bestLatency := time.Duration(0)
-	for _, host := range hosts {
-		if slices.Contains(s.asked, host) || host == self {
+	for _, host := range withSelf(hosts, self) {
+		if slices.Contains(s.asked, host) {
 			continue
 		}
 		latency := h.latencyOf(host)
@@ -62,10 +62,14 @@ func (s *search) nearest(hosts []uint64, self uint64, now time.Time) (best uint6
 			best, bestLatency, ok = host, latency, true
 		}
 	}
-	if !ok {
-		return s.inTurn(hosts, self, now) // all were asked: another round
+	switch {
+	case ok:
+		return best, true
+	case s.request.alone:
+		return s.inTurn(hosts, self, now)
 	}
-	return best, true
+	s.request.alone, s.asked = true, nil // all were asked: once more, and those that lost touch will do
+	return s.nearest(hosts, self, now)
 }
 
 // inTurn chooses among all, without those that are suspect unless all are. This process is first.
@@ -74,11 +78,7 @@ func (s *search) inTurn(hosts []uint64, self uint64, now time.Time) (host uint64
 	if self != 0 && len(s.asked) == 0 && !h.isSuspect(self, now) {
 		return self, true
 	}
-	all := make([]uint64, 0, len(hosts)+1)
-	if self != 0 && !slices.Contains(hosts, self) {
-		all = append(all, self)
-	}
-	all = append(all, hosts...)
+	all := withSelf(hosts, self)
 	good := make([]uint64, 0, len(all))
 	for _, host := range all {
 		if !h.isSuspect(host, now) {
@@ -93,6 +93,14 @@ func (s *search) inTurn(hosts []uint64, self uint64, now time.Time) (host uint64
 	}
 	s.turn++
 	return good[s.turn%uint64(len(good))], true
+}
+
+// withSelf adds the replica of this process, if there is one and the directory does not know it yet.
+func withSelf(hosts []uint64, self uint64) []uint64 {
+	if self == 0 || slices.Contains(hosts, self) {
+		return hosts
+	}
+	return append(slices.Clone(hosts), self)
 }
 
 // timeout is how long the next attempt may take.

@@ -16,6 +16,20 @@ type Local interface {
 	Query(ctx context.Context, group int, q any, c meta.Consistency) (any, error)
 }
 
+// aloneReader is a Local whose eventual reads are of a replica that knows a leader, as far as Query goes: one that
+// does not may have been cut off for long. Where no replica knows one, any must do, and QueryAlone is asked.
+type aloneReader interface {
+	QueryAlone(ctx context.Context, group int, q any) (any, error)
+}
+
+// ask has a Local answer a query.
+func ask(ctx context.Context, local Local, h callHeader, q any) (any, error) {
+	if l, ok := local.(aloneReader); ok && h.alone {
+		return l.QueryAlone(ctx, h.group, q)
+	}
+	return local.Query(ctx, h.group, q, h.consistency)
+}
+
 // Handle adds the methods of this package to s. local returns nil while the process has no replica.
 func Handle(s *rpc.Server, local func() Local) {
 	s.Handle(MethodPropose, rpc.Gateway|rpc.Meta|rpc.Admin, func(ctx context.Context, r *rpc.Request) error {
@@ -70,7 +84,7 @@ func query(ctx context.Context, local Local, head []byte) (answer, body []byte, 
 	if local == nil {
 		return nil, nil, &raftgroup.NotLeaderError{}
 	}
-	result, err := local.Query(ctx, h.group, q, h.consistency)
+	result, err := ask(ctx, local, h, q)
 	if err != nil {
 		return nil, nil, err
 	}

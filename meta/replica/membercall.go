@@ -31,7 +31,8 @@ func (m *Member) Propose(ctx context.Context, group int, cmd []byte) (any, error
 }
 
 // Query answers q from this host. A linearizable query needs the leader and fails as Propose does. An
-// eventual one is answered by any host that has a state and knows a leader.
+// eventual one is answered by any host that has a state and knows a leader: one that does not may have been removed or
+// cut off for long.
 func (m *Member) Query(ctx context.Context, group int, q any, c meta.Consistency) (any, error) {
 	if c == meta.Linearizable {
 		h, err := m.leading(group)
@@ -44,11 +45,20 @@ func (m *Member) Query(ctx context.Context, group int, q any, c meta.Consistency
 		result, err := h.machine.Query(uint32(group), q)
 		return result, h.disown(err)
 	}
-	h := m.current()
+	if m.Leader(uint32(group)) == 0 {
+		return nil, &raftgroup.NotLeaderError{}
+	}
+	return m.QueryAlone(ctx, group, q)
+}
+
+// QueryAlone answers q from this host, whatever it knows of the others: where there is no leader, nobody has
+// anything newer to offer. It fails as Query does where the host has no complete state.
+func (m *Member) QueryAlone(_ context.Context, group int, q any) (any, error) {
 	if err := m.known(group); err != nil {
 		return nil, err
 	}
-	if h == nil || h.raft.Leader(uint32(group)) == 0 {
+	h := m.current()
+	if h == nil {
 		return nil, &raftgroup.NotLeaderError{}
 	}
 	result, err := h.machine.QueryReplica(uint32(group), q)
