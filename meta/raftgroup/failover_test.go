@@ -211,6 +211,31 @@ func TestReadIndex(t *testing.T) {
 	})
 }
 
+// TestSilentLeader stops hearing a leader that nobody can tell to be gone: the next one leads soon, whatever the random timeouts.
+func TestSilentLeader(t *testing.T) {
+	for range 30 {
+		synctest.Test(t, func(t *testing.T) {
+			c := newCluster(t, 1, 1, 2, 3)
+			c.tune = func(cfg *Config) { cfg.Transport, cfg.ElectionTicks = messagesOnly{c.net}, 7 }
+			for _, id := range c.first {
+				c.open(id)
+			}
+			c.lead(1)
+			c.put(0, "before")
+			for _, id := range c.first[1:] {
+				c.net.Cut(1, id)
+				c.net.Cut(id, 1)
+			}
+			delete(c.hosts, 1)
+			start := time.Now()
+			c.put(0, "after")
+			if d := time.Since(start); d < 600*time.Millisecond || d > 1500*time.Millisecond {
+				t.Errorf("%v until the next one led", d)
+			}
+		})
+	}
+}
+
 // messagesOnly hides all of a Memory but what every Transport has.
 type messagesOnly struct{ Transport }
 

@@ -33,6 +33,7 @@ type group struct {
 	reads     readQueue
 	held      map[uint64]*raftpb.Message // by peer: commits to be told with the next entries, or a little later
 	campaign  int                        // ticks until this host tries to lead; 0: does not
+	silence   int                        // ticks since the leader was heard
 	sent      map[uint64]int             // snapshots on their way: ticks since
 	restoring bool                       // a snapshot is being fetched
 
@@ -126,7 +127,7 @@ func (g *group) absorb(rd *raft.Ready) {
 	}
 	term := g.log.hard.GetTerm()
 	if rd.SoftState != nil {
-		g.lead = rd.SoftState.Lead
+		g.lead, g.silence = rd.SoftState.Lead, 0
 		g.leader.Store(g.lead)
 		if g.lead != 0 {
 			g.campaign = 0

@@ -129,11 +129,29 @@ func (g *group) tick() {
 			g.node.Campaign()
 		}
 	}
+	g.listen()
 	for to, age := range g.sent {
 		if g.sent[to] = age + 1; age > snapshotTicks {
 			delete(g.sent, to)
 			g.node.ReportSnapshot(to, raft.SnapshotFailure)
 		}
+	}
+}
+
+// silenceTicks is by how much the first in line lets an election's least timeout pass. Raft's own timeout is random, up to
+// twice as long, and might fall late on every voter.
+const silenceTicks = 2
+
+// listen tries to follow a leader over a network that has been silent for too long: the voters one after the other, and once
+// more should two have divided the votes.
+func (g *group) listen() {
+	if g.host.terms != nil || g.leading || g.lead == 0 {
+		return
+	}
+	g.silence++
+	if rank := g.rank(g.lead); rank >= 0 && g.silence == g.host.cfg.ElectionTicks+silenceTicks*(1+rank) {
+		g.node.Campaign()
+		g.campaign = campaignRetryTicks + rank
 	}
 }
 
@@ -163,6 +181,9 @@ func (h *Host) step(e *Envelope) {
 		delete(h.loop.gone, m.GetFrom())
 	}
 	g.touch()
+	if m.GetFrom() == g.lead {
+		g.silence = 0
+	}
 	switch m.GetType() {
 	case raftpb.MsgSnap:
 		g.receiveSnapshot(m)
