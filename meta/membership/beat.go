@@ -17,10 +17,7 @@ func Handle(s *rpc.Server, d *Directory, c *Coordinator) {
 		if err := decode(r.Head, &h); err != nil {
 			return status(codeFormat, err)
 		}
-		if h.Node.Name == r.From.Node && h.Node.Incarnation == r.From.Incarnation && h.Node.Host != 0 && r.From.Roles&rpc.Meta != 0 {
-			d.Learn(h)
-		}
-		return r.Reply(encode(d.Hello()), nil)
+		return r.Reply(encode(d.welcome(r.From, h)), nil)
 	})
 	if c == nil {
 		return
@@ -46,6 +43,14 @@ func Handle(s *rpc.Server, d *Directory, c *Coordinator) {
 		}
 		return r.Reply(encode(a), nil)
 	})
+}
+
+// welcome answers a hello. Where a metadata node is, it may have to tell those who do not look for it.
+func (d *Directory) welcome(from rpc.Identity, h Hello) Hello {
+	if h.Node.Name == from.Node && h.Node.Incarnation == from.Incarnation && h.Node.Host != 0 && from.Roles&rpc.Meta != 0 {
+		d.Learn(h)
+	}
+	return d.Hello()
 }
 
 // Beat takes a heartbeat and answers it, after up to HoldTime if there is no news. It keeps no reference to b.

@@ -277,11 +277,11 @@ func TestFirstMap(t *testing.T) {
 			s := newStory(t, nil)
 			c.tell(s)
 			got := ""
-			m, err := FirstMap(c.f, s.table, s.now, 2*time.Second, code)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if m != nil {
+			if birth, ok := FirstMap(c.f, s.table, s.now, 2*time.Second, code); ok {
+				m, err := birth.Map()
+				if err != nil {
+					t.Fatal(err)
+				}
 				got = fmt.Sprintf("%d+%d on %d", m.K, m.M, len(m.Drives))
 			}
 			if got != c.want {

@@ -81,6 +81,7 @@ type proc struct {
 	twice   []placement.DriveID
 	down    []string
 	answers int
+	kept    []Node
 }
 
 // world is a cluster in one bubble.
@@ -130,7 +131,12 @@ func (p *proc) Do(ctx context.Context, addr string, call *rpc.Call) (rpc.Reply, 
 	var head []byte
 	switch call.Method {
 	case MethodHello:
-		head = encode(to.dir.Hello())
+		var h Hello
+		if err := decode(call.Head, &h); err != nil {
+			return rpc.Reply{}, err
+		}
+		from := rpc.Identity{Node: p.node.Name, Roles: p.node.Roles, Incarnation: p.node.Incarnation}
+		head = encode(to.dir.welcome(from, h))
 	case MethodBeat:
 		if to.coord == nil {
 			return rpc.Reply{}, rpc.ErrRefused
@@ -153,12 +159,17 @@ func (p *proc) Do(ctx context.Context, addr string, call *rpc.Call) (rpc.Reply, 
 
 // start begins a process. Those with a host keep metadata; seeds are m1:1 ... as many as given.
 func (w *world) start(name string, roles rpc.Role, host uint64, seeds []string, drives ...int) *proc {
+	return w.startKnowing(nil, name, roles, host, seeds, drives...)
+}
+
+// startKnowing begins a process that has kept some nodes from earlier.
+func (w *world) startKnowing(known []Node, name string, roles rpc.Role, host uint64, seeds []string, drives ...int) *proc {
 	p := &proc{w: w, node: Node{
 		Name: name, Addr: name + ":1", Incarnation: uint64(len(w.procs) + 1), Roles: roles, Host: host,
 	}}
 	f := sampleFounding()
 	f.K, f.M, f.Partitions = 2, 1, 64
-	p.dir = NewDirectory(Hello{Node: p.node, Seeds: seeds, Founding: &f}, nil)
+	p.dir = NewDirectory(Hello{Node: p.node, Seeds: seeds, Founding: &f}, known)
 	for _, d := range drives {
 		p.drives = append(p.drives, DriveReport{ID: driveID(d)})
 	}
@@ -180,6 +191,7 @@ func (w *world) start(name string, roles rpc.Role, host uint64, seeds []string, 
 		Caller: p, Directory: p.dir, Local: p.coord, Report: p.report, Apply: p.apply,
 		Refused: func(reason string) { p.mu.Lock(); defer p.mu.Unlock(); p.refused = reason },
 		Down:    func(addr string) { p.mu.Lock(); defer p.mu.Unlock(); p.down = append(p.down, addr) },
+		Keep:    func(nodes []Node) { p.mu.Lock(); defer p.mu.Unlock(); p.kept = nodes },
 	})
 	w.mu.Lock()
 	w.procs[p.node.Addr] = p

@@ -18,6 +18,9 @@ import (
 // ErrNotCoordinator says that another process decides. Its address is in the text if it is known.
 var ErrNotCoordinator = errors.New("this node is not the coordinator")
 
+// ErrNoMap says that the cluster has no map yet: too few of its nodes or drives are there.
+var ErrNoMap = errors.New("the cluster has no map yet: start its other nodes")
+
 // MapStore keeps the cluster map where a majority agrees on it.
 type MapStore interface {
 	// ClusterMap returns the newest map, nil if there is none.

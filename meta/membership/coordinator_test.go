@@ -22,7 +22,12 @@ func state(m *placement.Map, drive int) string {
 func TestTheFirstMapReachesEverybody(t *testing.T) {
 	within(t, func(t *testing.T, w *world) {
 		metas, nodes := w.cluster(5)
-		time.Sleep(4 * time.Second)
+		time.Sleep(time.Second)
+		_, err := metas[0].coord.Change(t.Context(), func(m *placement.Map) (*placement.Map, error) { return m, nil })
+		if !errors.Is(err, ErrNoMap) {
+			t.Errorf("a change before the first map: %v", err)
+		}
+		time.Sleep(3 * time.Second)
 		for _, p := range append(metas, nodes...) {
 			m := p.clusterMap()
 			if m == nil || m.Epoch != 1 || len(m.Drives) != 5 || m.K != 2 || !p.mayWrite() {

@@ -36,11 +36,14 @@ func (c *Coordinator) step(ctx context.Context, t *term) {
 	t.stepped = now
 	t.table.Tick(now)
 	c.tellOf(t)
-	edit := c.edit(t, now)
-	reload := t.reload
 	c.metrics.observe(t)
+	reload := t.reload
+	var edit editFunc
+	if !reload && now.After(t.retry) {
+		edit = c.edit(t, now)
+	}
 	c.mu.Unlock()
-	if !reload && edit == nil || now.Before(t.retry) {
+	if now.Before(t.retry) || !reload && edit == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
@@ -52,7 +55,7 @@ func (c *Coordinator) step(ctx context.Context, t *term) {
 		c.retryAfter(t, err)
 		return
 	}
-	_, err := c.Change(ctx, edit)
+	_, err := c.change(ctx, edit)
 	c.retryAfter(t, err)
 	t.stepped = time.Now() // a commit may take its time
 }
@@ -68,7 +71,7 @@ func (c *Coordinator) retryAfter(t *term, err error) {
 
 // edit returns what the map must learn, nil if nothing. It decides again on the map that it gets, which may be
 // newer. The caller holds mu.
-func (c *Coordinator) edit(t *term, now time.Time) func(*placement.Map) (*placement.Map, error) {
+func (c *Coordinator) edit(t *term, now time.Time) editFunc {
 	if t.m == nil {
 		return c.firstEdit(t, now)
 	}
@@ -93,21 +96,39 @@ func (c *Coordinator) edit(t *term, now time.Time) func(*placement.Map) (*placem
 	}
 }
 
-func (c *Coordinator) firstEdit(t *term, now time.Time) func(*placement.Map) (*placement.Map, error) {
+func (c *Coordinator) firstEdit(t *term, now time.Time) editFunc {
 	f, ok := c.cfg.Directory.Founding()
 	if !ok {
 		return nil
 	}
-	first, err := FirstMap(f, t.table, now, c.cfg.FirstQuiet, c.cfg.Code)
-	if first == nil && err == nil {
+	birth, ok := FirstMap(f, t.table, now, c.cfg.FirstQuiet, c.cfg.Code)
+	if !ok {
 		return nil
 	}
-	return func(*placement.Map) (*placement.Map, error) { return first, err }
+	return func(m *placement.Map) (*placement.Map, error) {
+		if m != nil {
+			return m, nil // read meanwhile
+		}
+		return birth.Map()
+	}
 }
+
+// editFunc makes the next map of the newest, or returns that.
+type editFunc = func(*placement.Map) (*placement.Map, error)
 
 // Change commits what edit makes of the newest map, and tells everybody. It returns the map that then
 // counts. What edit returns must be the map that it got or the next one.
 func (c *Coordinator) Change(ctx context.Context, edit func(*placement.Map) (*placement.Map, error)) (*placement.Map, error) {
+	return c.change(ctx, func(m *placement.Map) (*placement.Map, error) {
+		if m == nil {
+			return nil, ErrNoMap
+		}
+		return edit(m)
+	})
+}
+
+// change is Change where there may be no map yet: edit gets nil then.
+func (c *Coordinator) change(ctx context.Context, edit editFunc) (*placement.Map, error) {
 	c.editing.Lock()
 	defer c.editing.Unlock()
 	c.mu.Lock()

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"log/slog"
+	"strings"
 
 	"kintsugi/placement"
 )
@@ -28,9 +29,9 @@ func Join(ctx context.Context, cfg JoinConfig) (Founding, error) {
 	}
 	var id placement.ClusterID
 	rand.Read(id[:]) // never fails
-	var waited string
+	var waited, strange string
 	for {
-		answers := greet(ctx, cfg.Caller, cfg.Directory, patience)
+		answers, refused := greet(ctx, cfg.Caller, cfg.Directory, patience)
 		verdict, err := Found(cfg.Directory.Hello(), answers, id)
 		if err != nil {
 			return Founding{}, err
@@ -42,6 +43,10 @@ func Join(ctx context.Context, cfg JoinConfig) (Founding, error) {
 			cfg.Directory.SetFounding(*f)
 			log.Info("belongs to a cluster", "cluster", f.Cluster.String(), "founded", verdict.New)
 			return *f, nil
+		}
+		if all := strings.Join(refused, ", "); all != strange {
+			strange = all
+			log.Error("nodes refuse this one as a stranger: is the cluster secret the same everywhere?", "refused", all)
 		}
 		if verdict.Wait != waited {
 			waited = verdict.Wait

@@ -2,6 +2,7 @@ package membership
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -99,25 +100,28 @@ func (a *Agent) keep() {
 }
 
 // greet says hello to all metadata nodes that are known and to the seeds, and lets d learn from the answers. It returns
-// those of the seeds, by address.
-func greet(ctx context.Context, caller Caller, d *Directory, limit time.Duration) map[string]Hello {
+// those of the seeds, by address, and the addresses that refused to answer.
+func greet(ctx context.Context, caller Caller, d *Directory, limit time.Duration) (fromSeeds map[string]Hello, refused []string) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	self := d.Hello()
 	head := encode(self)
 	addrs := slices.Compact(slices.Sorted(slices.Values(d.metaAddrs())))
-	answers := make([]*Hello, len(addrs))
+	answers, failed := make([]*Hello, len(addrs)), make([]error, len(addrs))
 	var asking sync.WaitGroup
 	for i, addr := range addrs {
 		if addr == self.Node.Addr {
 			answers[i] = &self
 			continue
 		}
-		asking.Go(func() { answers[i] = ask(ctx, caller, addr, head) })
+		asking.Go(func() { answers[i], failed[i] = ask(ctx, caller, addr, head) })
 	}
 	asking.Wait()
-	fromSeeds := map[string]Hello{}
+	fromSeeds = map[string]Hello{}
 	for i, h := range answers {
+		if errors.Is(failed[i], rpc.ErrRefused) {
+			refused = append(refused, addrs[i])
+		}
 		if h == nil {
 			continue
 		}
@@ -126,20 +130,20 @@ func greet(ctx context.Context, caller Caller, d *Directory, limit time.Duration
 			fromSeeds[addrs[i]] = *h
 		}
 	}
-	return fromSeeds
+	return fromSeeds, refused
 }
 
-// ask says hello to one process. It returns nil if that does not answer well: it will be asked again.
-func ask(ctx context.Context, caller Caller, addr string, head []byte) *Hello {
+// ask says hello to one process.
+func ask(ctx context.Context, caller Caller, addr string, head []byte) (*Hello, error) {
 	reply, err := caller.Do(ctx, addr, &rpc.Call{Method: MethodHello, Head: head, Idempotent: true})
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	h := new(Hello)
-	if decode(reply.Head, h) != nil {
-		return nil
+	if err := decode(reply.Head, h); err != nil {
+		return nil, err
 	}
-	return h
+	return h, nil
 }
 
 // union returns the sorted union of both.
