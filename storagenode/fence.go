@@ -1,6 +1,7 @@
 package storagenode
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -40,9 +41,10 @@ type Fence struct {
 
 	mu    sync.RWMutex // guards what follows
 	m     *placement.Map
-	since []uint64  // by partition, the epoch from which on its homes are the present ones, or a later one
-	heard uint64    // the newest epoch that anybody has named
-	until time.Time // end of the lease; with a monotonic reading, so that neither a stop nor a clock moves it
+	since []uint64      // by partition, the epoch from which on its homes are the present ones, or a later one
+	heard uint64        // the newest epoch that anybody has named
+	news  chan struct{} // closed and replaced with each map
+	until time.Time     // end of the lease; with a monotonic reading, so that neither a stop nor a clock moves it
 }
 
 type reason int
@@ -58,7 +60,7 @@ var reasonNames = [reasons]string{noLease: "lease", staleMap: "map", closedDrive
 
 // NewFence returns a Fence that refuses everything until it has a map and a lease. r may be nil.
 func NewFence(r prometheus.Registerer) (*Fence, error) {
-	f := &Fence{}
+	f := &Fence{news: make(chan struct{})}
 	if r == nil {
 		return f, nil
 	}
@@ -89,6 +91,39 @@ func (f *Fence) SetMap(m *placement.Map) {
 		}
 	}
 	f.m, f.heard = m, max(f.heard, m.Epoch)
+	close(f.news)
+	f.news = make(chan struct{})
+}
+
+// newsTime bounds the wait for a map that others have already: it is on its way.
+const newsTime = time.Second
+
+// Await waits, for a while, until this node has the newest map that it has heard of: before that it cannot tell
+// whose writes may pass, and most of them may.
+func (f *Fence) Await(ctx context.Context) {
+	behind, news := f.behind()
+	if !behind {
+		return
+	}
+	timer := time.NewTimer(newsTime)
+	defer timer.Stop()
+	for behind {
+		select {
+		case <-news:
+		case <-timer.C:
+			return
+		case <-ctx.Done():
+			return
+		}
+		behind, news = f.behind()
+	}
+}
+
+// behind tells whether somebody has a newer map, and what is closed when the next one comes.
+func (f *Fence) behind() (bool, <-chan struct{}) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return f.m != nil && f.heard > f.m.Epoch, f.news
 }
 
 // Heard notes that somebody acts under the map of this epoch: from now on older ones may be out of date.

@@ -156,3 +156,33 @@ func TestFenceDrops(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A map that others have is waited for: until it is there nobody can tell whose writes may pass.
+func TestFenceAwaitsTheMap(t *testing.T) {
+	m, next := fenceMaps(t)
+	_, same := split(t, m, next)
+	synctest.Test(t, func(t *testing.T) {
+		f, err := NewFence(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.SetMap(m)
+		f.SetLease(time.Now().Add(time.Hour))
+		f.Heard(next.Epoch)
+		began := time.Now()
+		time.AfterFunc(100*time.Millisecond, func() { f.SetMap(next) })
+		f.Await(t.Context())
+		if took := time.Since(began); took != 100*time.Millisecond {
+			t.Errorf("waited %v", took)
+		}
+		if err := f.Admit(same, driveID(1), m.Epoch); err != nil {
+			t.Errorf("a write to what has not changed: %v", err)
+		}
+		f.Heard(next.Epoch + 1)
+		began = time.Now()
+		f.Await(t.Context())
+		if took := time.Since(began); took != newsTime {
+			t.Errorf("waited %v for a map that does not come", took)
+		}
+	})
+}

@@ -188,6 +188,8 @@ func (f *fakeFence) AdmitDrop(uint64, []placement.ShardID) error {
 }
 func (f *fakeFence) Heard(epoch uint64) { f.heard.Store(epoch) }
 
+func (f *fakeFence) Await(context.Context) {}
+
 func TestFencedWrites(t *testing.T) {
 	fence := &fakeFence{}
 	store := shardstore.NewMemory()

@@ -36,6 +36,8 @@ type Fence interface {
 	AdmitDrop(epoch uint64, ids []placement.ShardID) error
 	// Heard is told under which map somebody acts.
 	Heard(epoch uint64)
+	// Await waits, for a while, for the newest map that it has heard of.
+	Await(context.Context)
 }
 
 // ServerConfig of a Server. Only Drives is required.
@@ -88,6 +90,7 @@ type noFence struct{}
 func (noFence) Admit(uint32, placement.DriveID, uint64) error { return nil }
 func (noFence) AdmitDrop(uint64, []placement.ShardID) error   { return nil }
 func (noFence) Heard(uint64)                                  {}
+func (noFence) Await(context.Context)                         {}
 
 // Handle adds the methods to a server.
 func (s *Server) Handle(r *rpc.Server) {
@@ -132,11 +135,12 @@ func (s *Server) put(ctx context.Context, r *rpc.Request) error {
 	if err := s.checkHeader(&h, r.Size); err != nil {
 		return err
 	}
+	s.cfg.Fence.Await(ctx)
 	if err := s.cfg.Fence.Admit(h.Partition, request.drive, h.Epoch); err != nil {
 		return err
 	}
 	need := min(int64(r.Size), s.cfg.Memory)
-	if err := s.writes.Acquire(ctx, need); err != nil {
+	if err := acquire(ctx, s.writes, need); err != nil {
 		return err
 	}
 	defer s.writes.Release(need)
@@ -155,6 +159,14 @@ func (s *Server) put(ctx context.Context, r *rpc.Request) error {
 	s.metrics.written.Add(float64(r.Size))
 	// The node may have been stopped meanwhile, and others gone on without it.
 	return s.cfg.Fence.Admit(h.Partition, request.drive, h.Epoch)
+}
+
+// acquire waits for memory. Mostly there is some, and then the context's machinery is not touched.
+func acquire(ctx context.Context, w *semaphore.Weighted, n int64) error {
+	if w.TryAcquire(n) {
+		return nil
+	}
+	return w.Acquire(ctx, n)
 }
 
 // checkHeader refuses a shard that could never be found again.
@@ -185,7 +197,7 @@ func (s *Server) readAt(ctx context.Context, r *rpc.Request) error {
 		return shardstore.ErrRange
 	}
 	need := min(size, s.cfg.Memory)
-	if err := s.reads.Acquire(ctx, need); err != nil {
+	if err := acquire(ctx, s.reads, need); err != nil {
 		return err
 	}
 	defer s.reads.Release(need)
