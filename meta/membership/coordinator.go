@@ -61,7 +61,7 @@ const (
 	confirmPause   = 500 * time.Millisecond // between two confirmations
 	commitTimeout  = 5 * time.Second        // of a change of the map
 	retryPause     = time.Second            // after one that failed
-	completePause  = time.Second            // between two changes that only close transitions
+	completePause  = 3 * time.Second        // between two changes that only close transitions
 	frozenTooLong  = time.Second            // between two steps: this process was stopped itself
 	ripeAge        = 30 * time.Second       // garbage is older before it is removed
 	ripeSkew       = 5 * time.Second        // that clocks of gateways may differ by
