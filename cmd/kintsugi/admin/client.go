@@ -44,39 +44,45 @@ func NewClient(caller Caller, addrs []string) *Client {
 // one process knows, and Status.Coordinator is empty.
 func (c *Client) Status(ctx context.Context, chunks bool) (Status, error) {
 	var s Status
-	return s, c.ask(ctx, MethodStatus, &StatusRequest{Request: Request{Format}, Chunks: chunks}, &s)
+	err := c.ask(ctx, MethodStatus, &StatusRequest{Request: Request{Format}, Chunks: chunks}, &s)
+	return s, err
 }
 
 // Plan says what a change would move.
 func (c *Client) Plan(ctx context.Context, change Change) (Plan, error) {
 	var p Plan
-	return p, c.ask(ctx, MethodPlan, ChangeRequest{Request{Format}, change}, &p)
+	err := c.ask(ctx, MethodPlan, ChangeRequest{Request{Format}, change}, &p)
+	return p, err
 }
 
 // Change changes the cluster map.
 func (c *Client) Change(ctx context.Context, change Change) (Plan, error) {
 	var p Plan
-	return p, c.ask(ctx, MethodChange, ChangeRequest{Request{Format}, change}, &p)
+	err := c.ask(ctx, MethodChange, ChangeRequest{Request{Format}, change}, &p)
+	return p, err
 }
 
 // Order asks all drives for something. The request's format is set here.
 func (c *Client) Order(ctx context.Context, r OrderRequest) (Order, error) {
 	var o Order
 	r.Format = Format
-	return o, c.ask(ctx, MethodOrder, r, &o)
+	err := c.ask(ctx, MethodOrder, r, &o)
+	return o, err
 }
 
 // Why explains an object, or some of its chunks.
 func (c *Client) Why(ctx context.Context, r WhyRequest) (Why, error) {
 	var w Why
 	r.Format = Format
-	return w, c.ask(ctx, MethodWhy, r, &w)
+	err := c.ask(ctx, MethodWhy, r, &w)
+	return w, err
 }
 
 // Consistency asks for a bucket's consistency, or with a value sets it.
 func (c *Client) Consistency(ctx context.Context, bucket, set string) (Consistency, error) {
 	var answer Consistency
-	return answer, c.ask(ctx, MethodConsistency, ConsistencyRequest{Request{Format}, bucket, set}, &answer)
+	err := c.ask(ctx, MethodConsistency, ConsistencyRequest{Request{Format}, bucket, set}, &answer)
+	return answer, err
 }
 
 // ask sends a request to the coordinator and looks for it anew if it is another meanwhile.
@@ -84,10 +90,8 @@ func (c *Client) ask(ctx context.Context, m rpc.Method, request, answer any) err
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	for {
-		if c.found == "" {
-			if err := c.find(ctx); err != nil {
-				return err
-			}
+		if err := c.seek(ctx); err != nil {
+			return err
 		}
 		if r, ok := request.(*StatusRequest); ok {
 			r.Alone, r.Silent = c.lonely, nil
@@ -102,13 +106,14 @@ func (c *Client) ask(ctx context.Context, m rpc.Method, request, answer any) err
 		if c.lonely && m != MethodStatus && m != MethodConsistency {
 			return fmt.Errorf("%w (%s answers): start the metadata nodes that are down; kintsugi admin status says which", ErrNoCoordinator, c.found)
 		}
-		reply, err := c.caller.Do(ctx, c.found, &rpc.Call{Method: m, Head: head})
+		repeatable := m != MethodChange && m != MethodOrder
+		reply, err := c.caller.Do(ctx, c.found, &rpc.Call{Method: m, Head: head, Idempotent: repeatable})
 		if err == nil {
 			return decodeAnswer(reply.Body, answer)
 		}
 		addr := c.found
 		c.found = ""
-		if err := final(ctx, addr, err); err != nil {
+		if err := final(ctx, addr, err, repeatable); err != nil {
 			return err
 		}
 		if err := pause(ctx); err != nil {
@@ -124,9 +129,9 @@ func decodeAnswer(body []byte, answer any) error {
 	return nil
 }
 
-// final returns the error to give up with, or nil if another process may answer. What may have been
-// executed is not sent twice: a change that was made would be refused the second time.
-func final(ctx context.Context, addr string, err error) error {
+// final returns the error to give up with, or nil if another process may answer. A change that may have been
+// made is not sent twice: it would be refused the second time.
+func final(ctx context.Context, addr string, err error, repeatable bool) error {
 	var status *rpc.StatusError
 	switch {
 	case ctx.Err() != nil:
@@ -143,7 +148,7 @@ func final(ctx context.Context, addr string, err error) error {
 		case codeUnavailable:
 			return fmt.Errorf("%w: %s", ErrUnavailable, strings.TrimPrefix(text, ErrUnavailable.Error()+": "))
 		}
-	case errors.Is(err, rpc.ErrUnreachable):
+	case errors.Is(err, rpc.ErrUnreachable), repeatable && errors.Is(err, rpc.ErrBroken):
 		return nil
 	}
 	return fmt.Errorf("%s: %w", addr, err)
@@ -156,6 +161,16 @@ func pause(ctx context.Context) error {
 	case <-time.After(findPause):
 		return nil
 	}
+}
+
+// seek makes sure that found is the coordinator at this moment: one that was stopped would take the time of the whole request.
+func (c *Client) seek(ctx context.Context) error {
+	if c.found != "" {
+		if w, err := c.who(ctx, c.found); err == nil && w.Coordinates {
+			return nil
+		}
+	}
+	return c.find(ctx)
 }
 
 // find looks for the coordinator until FindTimeout. If there is none, it is content with any process that answers.
@@ -248,7 +263,8 @@ func (c *Client) who(ctx context.Context, addr string) (Who, error) {
 		return Who{}, err
 	}
 	var w Who
-	return w, decodeAnswer(reply.Body, &w)
+	err = decodeAnswer(reply.Body, &w)
+	return w, err
 }
 
 // nobody says what to check when no address answered.

@@ -16,9 +16,10 @@ import (
 
 const (
 	// maxWhyChunks bounds the chunks of one answer: an object may have a million.
-	maxWhyChunks = 500
-	whyParallel  = 8 // chunks that are looked at side by side
-	whyTimeout   = 5 * time.Second
+	maxWhyChunks    = 500
+	maxVerifyChunks = 16 // whose shards are read
+	whyParallel     = 8  // chunks that are looked at side by side
+	whyTimeout      = 5 * time.Second
 	// attemptShift is where a chunk's number holds the attempt of its run: in its highest 8 bits.
 	attemptShift = 24
 	verifyPiece  = 1 << 20 // bytes read at once of a shard that is verified
@@ -85,9 +86,12 @@ func (s *Server) why(ctx context.Context, r WhyRequest) (Why, error) {
 		Modified: v.Modified.UTC(), Inline: len(v.Blobs) == 0, Detail: []ChunkState{},
 	}
 	f := s.facts(nil)
-	limit := min(max(r.Max, 0), maxWhyChunks)
-	if limit == 0 {
-		limit = maxWhyChunks
+	limit := maxWhyChunks
+	if r.Verify {
+		limit = maxVerifyChunks
+	}
+	if r.Max > 0 {
+		limit = min(limit, r.Max)
 	}
 	from := max(r.From, 0)
 	refs, total := chunksOf(v.Blobs, from, limit)

@@ -34,9 +34,19 @@ type fakeNode struct {
 	shards  map[placement.ShardID]placement.DriveID
 }
 
-func (n *fakeNode) Leading() bool { return n.leader == n.self }
+func (n *fakeNode) Leading() bool { return n.Leader() == n.self }
 
-func (n *fakeNode) Leader() string { return n.leader }
+func (n *fakeNode) Leader() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.leader
+}
+
+func (n *fakeNode) follow(leader string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.leader = leader
+}
 
 func (n *fakeNode) Status() ([]membership.NodeStatus, error) { return n.facts.Members, nil }
 
@@ -317,6 +327,34 @@ func TestFindCoordinator(t *testing.T) {
 	}
 	if _, err := newTestClient(t, s, dead).Status(t.Context(), false); !errors.Is(err, ErrNobody) || !strings.Contains(err.Error(), dead) {
 		t.Errorf("with nobody there: %v", err)
+	}
+}
+
+// TestCoordinatorMoves expects a client that has found one to notice that it is another.
+func TestCoordinatorMoves(t *testing.T) {
+	s := newSecret(t)
+	first, second := newFakeNode(t), newFakeNode(t)
+	firstAddr, secondAddr := startNode(t, first, s), startNode(t, second, s)
+	second.follow(firstAddr)
+	second.orders.Serial = 77
+	c := newTestClient(t, s, firstAddr)
+	for _, step := range []struct {
+		name          string
+		first, second string
+		want          uint64
+		coordinated   bool
+	}{
+		{"the first", "self", firstAddr, 0, true},
+		{"the second", secondAddr, "self", 77, true},
+		{"nobody", "", "", 0, false},
+		{"the second again", secondAddr, "self", 77, true},
+	} {
+		first.follow(step.first)
+		second.follow(step.second)
+		st, err := c.Status(t.Context(), false)
+		if err != nil || st.Orders.Serial != step.want || (st.Coordinator != "") != step.coordinated {
+			t.Errorf("%s: orders %d, coordinator %q, %v", step.name, st.Orders.Serial, st.Coordinator, err)
+		}
 	}
 }
 

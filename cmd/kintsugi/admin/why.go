@@ -17,7 +17,7 @@ type WhyRequest struct {
 	Key     string `json:"key"`
 	Version string `json:"versionId,omitempty"` // "": the current one
 	From    int    `json:"from,omitempty"`      // chunk to begin with
-	Max     int    `json:"max,omitempty"`       // chunks of this answer; 0: maxWhyChunks, which bounds it, too
+	Max     int    `json:"max,omitempty"`       // chunks of this answer; 0: as many as the server likes
 	Verify  bool   `json:"verify,omitempty"`    // read the shards instead of asking the drives' indexes
 }
 
