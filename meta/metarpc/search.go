@@ -10,7 +10,7 @@ import (
 	"kintsugi/meta/raftgroup"
 )
 
-// search is the way of one call from replica to replica.
+// search is the way of one call from replica to replica. Its next and failed decide and do no I/O.
 type search struct {
 	client  *Client
 	request *request
@@ -140,7 +140,11 @@ func (s *search) failed(host uint64, err error) time.Duration {
 	reason, suspicion := reasonOf(err)
 	c.metrics.retries.WithLabelValues(reason).Inc()
 	if suspicion > 0 {
-		c.health.suspect(host, time.Now().Add(suspicion))
+		now := time.Now()
+		if !c.health.isSuspect(host, now) {
+			c.log.Info("metadata replica does not answer", "replica", host, "group", s.request.group, "error", err)
+		}
+		c.health.suspect(host, now.Add(suspicion))
 	}
 	if errors.Is(err, errSilent) {
 		s.late++
