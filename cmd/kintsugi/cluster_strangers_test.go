@@ -84,9 +84,9 @@ func TestClusterRefusesIntruders(t *testing.T) {
 		args      []string
 		want      string // in its log
 	}{
-		{"another secret", "d1", []string{"--cluster-secret-file", filepath.Join(elsewhere, "secret")}, "secret"},
-		{"a name that is taken", "d2", []string{"--node", "n2"}, "n2"},
-		{"a drive of another cluster", "foreign", nil, "cluster"},
+		{"another secret", "d1", []string{"--cluster-secret-file", filepath.Join(elsewhere, "secret")}, "is the cluster secret the same"},
+		{"a name that is taken", "d2", []string{"--node", "n2"}, "another node named n2"},
+		{"a drive of another cluster", "foreign", nil, "belong to cluster"},
 	} {
 		t.Run(i.name, func(t *testing.T) {
 			dir := filepath.Join(elsewhere, i.dir)
@@ -121,11 +121,11 @@ func TestClusterRefusesADriveTwice(t *testing.T) {
 	c.revive()
 	l.start()
 	p := c.startBeside(double)
+	defer func() { t.Log(tail(p.log.String(), 8)) }()
 	poll(t, 15*time.Second, "the double is refused", func() bool {
-		return strings.Contains(p.log.String(), "level=ERROR") || p.hasEnded()
+		return strings.Contains(p.log.String(), errTwice.Error())
 	})
 	l.runFor(2 * time.Second)
-	t.Log(tail(p.log.String(), 4))
 	p.kill()
 	l.end()
 	c.waitStatus(30*time.Second, "n3 is up and all is redundant", func(s admin.Status) bool {

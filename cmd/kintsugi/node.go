@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -43,6 +44,7 @@ type node struct {
 	hints     *hinter
 
 	founding atomic.Pointer[membership.Founding] // nil until the cluster is known
+	drivesOf placement.ClusterID                 // the cluster that the drives were found to belong to; zero: none has any
 	gate     gate
 	meta     *meta.Client
 
@@ -69,7 +71,7 @@ type node struct {
 func (n *node) is(role rpc.Role) bool { return n.cfg.roles&role != 0 }
 
 // newNode makes the parts of a process that listens at ports. Nothing runs yet.
-func newNode(cfg nodeConfig, log *slog.Logger, ports listeners) (*node, error) {
+func newNode(ctx context.Context, cfg nodeConfig, log *slog.Logger, ports listeners) (*node, error) {
 	n := &node{cfg: cfg, log: log, metrics: newMetrics(), stale: make(chan struct{}, 1)}
 	self := membership.Node{
 		Name: cfg.name, Incarnation: rand.Uint64() | 1, Addr: ports.rpc.Addr().String(), Admin: ports.admin.Addr().String(),
@@ -99,27 +101,30 @@ func newNode(cfg nodeConfig, log *slog.Logger, ports listeners) (*node, error) {
 		return shardrpc.Hint(ctx, n.client, addr, ids)
 	}, log)
 	n.meta = meta.NewClient(&n.gate)
-	if err := n.recall(self); err != nil {
+	if err := n.recall(ctx, self); err != nil {
 		return nil, err
 	}
 	return n, n.makeRoles()
 }
 
 // recall reads what the drives remember of the cluster, and refuses drives that must not be mixed.
-func (n *node) recall(self membership.Node) (err error) {
+func (n *node) recall(ctx context.Context, self membership.Node) (err error) {
 	if len(n.cfg.dirs) > 0 {
-		cluster, fresh, err := judge(probeAll(n.cfg.dirs))
+		found := probeAll(n.cfg.dirs)
+		cluster, fresh, err := judge(found)
 		if err != nil {
 			return err
 		}
 		if n.record, err = newRecordKeeper(n.cfg.dirs, n.log); err != nil {
 			return err
 		}
-		f := n.record.get().Founding
-		switch {
-		case fresh || f != nil && f.Cluster == placement.ClusterID(cluster):
-		case f != nil:
-			return fmt.Errorf("%s: the drives belong to cluster %s, the record to %s", n.cfg.dirs[0], placement.ClusterID(cluster), f.Cluster)
+		if !fresh {
+			n.drivesOf = placement.ClusterID(cluster)
+		}
+		if f := n.record.get().Founding; f != nil {
+			if err := n.checkDrives(*f); err != nil {
+				return err
+			}
 		}
 	} else {
 		n.record = &recordKeeper{log: n.log}
@@ -135,6 +140,23 @@ func (n *node) recall(self membership.Node) (err error) {
 		Node: self, Seeds: n.cfg.join, Founding: record.Founding, K: n.cfg.code.K, M: n.cfg.code.M, Drives: len(n.cfg.dirs),
 	}, record.Peers)
 	return nil
+}
+
+// checkDrives refuses drives of another cluster: what is on them is not for this one, and must not be overwritten.
+func (n *node) checkDrives(f membership.Founding) error {
+	if n.drivesOf != (placement.ClusterID{}) && n.drivesOf != f.Cluster {
+		return fmt.Errorf("the drives in %s belong to cluster %s, this node to %s: name the directories of this cluster, or empty ones",
+			strings.Join(n.cfg.dirs, ", "), n.drivesOf, f.Cluster)
+	}
+	return nil
+}
+
+// keepFounding makes durable which cluster this node is of.
+func (n *node) keepFounding(f membership.Founding) error {
+	if err := n.checkDrives(f); err != nil {
+		return err
+	}
+	return n.record.found(f)
 }
 
 // makeRoles makes what the roles of this process need, and has the server answer for them.
@@ -217,7 +239,7 @@ func (n *node) run(ctx context.Context, ports listeners, ready func()) error {
 
 // join finds the cluster, opens the drives and waits until the cluster takes this process in.
 func (n *node) join(ctx, background context.Context) error {
-	f, err := membership.Join(ctx, membership.JoinConfig{Caller: n.client, Directory: n.directory, Keep: n.record.found, Logger: n.log})
+	f, err := membership.Join(ctx, membership.JoinConfig{Caller: n.client, Directory: n.directory, Keep: n.keepFounding, Logger: n.log})
 	if err != nil {
 		return err
 	}
@@ -229,7 +251,7 @@ func (n *node) join(ctx, background context.Context) error {
 	}
 	n.gate.open(consensus)
 	n.founding.Store(&f)
-	if err := n.record.found(f); err != nil {
+	if err := n.keepFounding(f); err != nil {
 		return err
 	}
 	if err := n.openDrives(); err != nil {
@@ -362,7 +384,7 @@ func runNode(ctx context.Context, cfg nodeConfig, out, logOut io.Writer) error {
 		return err
 	}
 	defer ports.close()
-	n, err := newNode(cfg, log, ports)
+	n, err := newNode(ctx, cfg, log, ports)
 	if err != nil {
 		return err
 	}

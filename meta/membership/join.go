@@ -44,7 +44,7 @@ func Join(ctx context.Context, cfg JoinConfig) (Founding, error) {
 			log.Info("belongs to a cluster", "cluster", f.Cluster.String(), "founded", verdict.New)
 			return *f, nil
 		}
-		if all := strings.Join(refused, ", "); all != strange {
+		if all := strings.Join(refused, ", "); all != strange && all != "" {
 			strange = all
 			log.Error("nodes refuse this one as a stranger: is the cluster secret the same everywhere?", "refused", all)
 		}
