@@ -3,6 +3,7 @@ package simnet
 import (
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"syscall"
 	"time"
@@ -14,6 +15,14 @@ type Addr string
 // Network names the kind of network. It is none that exists.
 func (Addr) Network() string  { return "sim" }
 func (a Addr) String() string { return string(a) }
+
+// public is the address as programs see it: those that know TCP's find an IP address to be one.
+func (a Addr) public() net.Addr {
+	if ip, err := netip.ParseAddrPort(string(a)); err == nil {
+		return net.TCPAddrFromAddrPort(ip)
+	}
+	return a
+}
 
 // conn is one end of a connection.
 type conn struct {
@@ -157,10 +166,10 @@ func (c *conn) end(now time.Time, how ending) {
 }
 
 // LocalAddr implements net.Conn.
-func (c *conn) LocalAddr() net.Addr { return c.local }
+func (c *conn) LocalAddr() net.Addr { return c.local.public() }
 
 // RemoteAddr implements net.Conn.
-func (c *conn) RemoteAddr() net.Addr { return c.remote }
+func (c *conn) RemoteAddr() net.Addr { return c.remote.public() }
 
 // SetDeadline implements net.Conn.
 func (c *conn) SetDeadline(t time.Time) error { return c.deadlines(&t, &t) }

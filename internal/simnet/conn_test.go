@@ -278,6 +278,18 @@ func TestListen(t *testing.T) {
 	})
 }
 
+// TestIPAddresses names hosts by IP addresses.
+func TestIPAddresses(t *testing.T) {
+	n := New(1)
+	ln := listen(t, n, "127.0.0.2:1")
+	c := dial(t, n, "127.0.0.3", "127.0.0.2:1")
+	for _, a := range []net.Addr{ln.Addr(), c.RemoteAddr(), c.LocalAddr()} {
+		if tcp, ok := a.(*net.TCPAddr); !ok || !tcp.IP.IsLoopback() {
+			t.Errorf("%v is a %T", a, a)
+		}
+	}
+}
+
 func TestDialEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := New(1)

@@ -42,7 +42,8 @@ func (h *Host) Gate(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// Listen takes connections to addr, NAME:PORT. Without a name the host's is taken, with port 0 a free one.
+// Listen takes connections to addr, NAME:PORT. Without a name the host's is taken, with port 0 a free one. Where names
+// are IP addresses, those of listeners and connections are a *net.TCPAddr, so loopback is known for what it is.
 func (h *Host) Listen(addr string) (net.Listener, error) {
 	name, port, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -221,4 +222,4 @@ func (l *listener) close(now time.Time, told bool) {
 }
 
 // Addr implements net.Listener.
-func (l *listener) Addr() net.Addr { return l.addr }
+func (l *listener) Addr() net.Addr { return l.addr.public() }
