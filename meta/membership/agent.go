@@ -101,7 +101,7 @@ func (a *Agent) follow(ctx context.Context) {
 	answer, err := a.send(limited, a.leader, &b)
 	if err != nil {
 		if ctx.Err() == nil {
-			a.cfg.Logger.Info("the coordinator does not answer, or is it no more", "addr", a.leader, "error", err)
+			a.cfg.Logger.Info("the coordinator does not answer, or is none any more", "addr", a.leader, "error", err)
 			a.leader, a.lost = "", time.Now()
 		}
 		return

@@ -183,7 +183,7 @@ func TestChangesAreSafe(t *testing.T) {
 		}
 		stopped := map[int]bool{}
 		next := 6
-		for range rapid.IntRange(1, 60).Draw(t, "steps") {
+		for range rapid.IntRange(1, 30).Draw(t, "steps") {
 			switch rapid.IntRange(0, 5).Draw(t, "what") {
 			case 0:
 				n := rapid.IntRange(0, 5).Draw(t, "node")

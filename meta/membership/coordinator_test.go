@@ -213,7 +213,7 @@ func TestACoordinatorWithoutMajority(t *testing.T) {
 		if _, err := metas[0].coord.Change(t.Context(), drain); !errors.Is(err, ErrNotCoordinator) {
 			t.Errorf("it still changes the map: %v", err)
 		}
-		time.Sleep(time.Minute)
+		time.Sleep(15 * time.Second)
 		if m, err := w.group.ClusterMap(t.Context()); err != nil || m.Epoch != 1 {
 			t.Errorf("%+v, %v", m, err)
 		}
