@@ -29,6 +29,12 @@ func (c *core) adopt(now time.Time, m *placement.Map) {
 			c.wantScan(p, l)
 		}
 	}
+	c.queue.reorder(func(t task) int {
+		if t.spare < 0 {
+			return t.spare
+		}
+		return min(t.spare, max(0, m.M-gone(m, t.partition)))
+	})
 	for _, p := range slices.Sorted(maps.Keys(c.reported)) {
 		c.tell(now, p) // it was not heard, perhaps because it was of another epoch
 	}
@@ -67,6 +73,20 @@ func (c *core) affected(old *placement.Map, p uint32) level {
 		}
 	}
 	return settled
+}
+
+// gone counts the homes that a partition has lost in its open transition, and with them their shards.
+func gone(m *placement.Map, p uint32) (n int) {
+	homes := m.Homes(p)
+	for i, id := range m.Previous(p) {
+		if id.IsZero() || id == homes[i] {
+			continue
+		}
+		if d, ok := m.Drive(id); !ok || d.State == placement.Out {
+			n++
+		}
+	}
+	return n
 }
 
 // concerned tells whether a transition of the partition is open and this drive

@@ -124,7 +124,7 @@ type timing struct {
 const (
 	maxScans   = 2
 	manyScans  = 8 // from so many on the drives are asked for all partitions at once
-	maxRepairs = 8
+	maxRepairs = 16
 	// maxTasks bounds the memory of the queue: scans wait while it is full. Up to this number the
 	// chunk with the least redundancy goes first, wherever it was found.
 	maxTasks    = 32 << 10
@@ -178,6 +178,10 @@ func (c *core) Step(now time.Time, ev event) []effect {
 			c.later[p] = now
 		}
 		c.nextDue = now
+	case strayed:
+		for _, p := range ev.partitions {
+			c.wantScan(p, deep)
+		}
 	case doubted:
 		for p := range c.partitions {
 			c.partitions[p].tries, c.partitions[p].excused, c.partitions[p].stuck = 0, nil, false

@@ -104,13 +104,50 @@ func TestCoreStory(t *testing.T) {
 
 func TestCoreUrgentFirst(t *testing.T) {
 	c := newCoreTest(t, 9, oneMoving(t))
-	c.step(scanned{result: found(slices.Repeat([]int{2}, maxRepairs+1)...)},
-		"repair 0", "repair 1", "repair 2", "repair 3", "repair 4", "repair 5", "repair 6", "repair 7")
+	var first []string
+	for i := range maxRepairs {
+		first = append(first, fmt.Sprintf("repair %d", i))
+	}
+	c.step(scanned{result: found(slices.Repeat([]int{2}, maxRepairs+1)...)}, first...)
 	c.step(hinted{chunkNumber(100), 0})
 	c.step(hinted{chunkNumber(100), 0}) // once is enough
 	c.step(done(0, copied), "repair 100")
-	c.step(done(1, copied), "repair 8")
+	c.step(done(1, copied), fmt.Sprintf("repair %d", maxRepairs))
 	c.step(done(2, copied))
+}
+
+// When another home is lost, the chunks that it had go first, though they were found with more to spare.
+func TestCoreLossWhileItWorks(t *testing.T) {
+	var drives []placement.Drive
+	for i := range 5 {
+		drives = append(drives, placement.Drive{ID: driveID(i), Weight: 1})
+	}
+	m, err := placement.Birth(placement.ClusterID{}, 8, 1, 2, drives)
+	if err != nil {
+		t.Fatal(err)
+	}
+	replace := func(old, fresh int) {
+		if m, err = m.With(placement.ReplaceDrive{Old: driveID(old), New: placement.Drive{ID: driveID(fresh), Weight: 1}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	replace(0, 9)
+	c := newCore(driveID(9), timing{})
+	c.Step(time.Unix(1000, 0), mapChanged{m})
+	for p := range uint32(8) {
+		c.enqueue(task{partition: p, chunk: chunkNumber(p), spare: 1})
+	}
+	replace(1, 8)
+	c.adopt(time.Unix(1000, 0), m)
+	exposed := true
+	for c.queue.count > 0 {
+		p := c.queue.pop().partition
+		now := gone(m, p) == 2
+		if now && !exposed {
+			t.Errorf("partition %d waits for those that have more to spare", p)
+		}
+		exposed = now
+	}
 }
 
 func TestCoreBackOff(t *testing.T) {

@@ -62,7 +62,9 @@ type Dropper interface {
 }
 
 // Digests asks a drive for the digests of many partitions.
-func Digests(ctx context.Context, p Peer, partitions []uint32) ([]shardstore.Digest, error) {
+func Digests(ctx context.Context, p interface {
+	Digest(ctx context.Context, partition uint32) (shardstore.Digest, error)
+}, partitions []uint32) ([]shardstore.Digest, error) {
 	if d, ok := p.(Digester); ok {
 		return d.Digests(ctx, partitions)
 	}

@@ -25,6 +25,17 @@ func (q *queue) push(t task) {
 	q.bytes += t.bytes
 }
 
+// reorder puts every task where spare says that it belongs by now.
+func (q *queue) reorder(spare func(task) int) {
+	old := *q
+	*q = queue{}
+	for old.count > 0 {
+		t := old.pop()
+		t.spare = spare(t)
+		q.push(t)
+	}
+}
+
 // pop takes the most urgent task; the queue must not be empty.
 func (q *queue) pop() task {
 	for b := range q.buckets {

@@ -31,6 +31,7 @@ type Reconciler struct {
 	events chan event // answers to effects; never full
 	notify chan struct{}
 	up     []placement.DriveID // drives that could be reached last; owned by Run
+	strays strayWatch          // owned by Run
 
 	mu        sync.Mutex // guards what follows
 	hints     map[chunkID]uint32
@@ -175,6 +176,11 @@ func (r *Reconciler) Run(ctx context.Context) error {
 			}
 			polled = time.Now()
 			news = r.news()
+			if m := r.core.m; m != nil {
+				if found := r.strays.look(ctx, polled, m, r.cfg.Drive, r.scanner.local); len(found) > 0 {
+					news = append(news, strayed{found})
+				}
+			}
 		case <-wake.C:
 			news = append(news, ticked{})
 		}

@@ -13,6 +13,7 @@ import (
 	"kintsugi/internal/directio"
 	"kintsugi/internal/rpc"
 	"kintsugi/placement"
+	"kintsugi/storagenode"
 	"kintsugi/storagenode/shardstore"
 )
 
@@ -303,12 +304,12 @@ func (s *Server) digests(ctx context.Context, r *rpc.Request) error {
 		return err
 	}
 	s.cfg.Fence.Heard(request.epoch)
+	digests, err := storagenode.Digests(ctx, store, request.partitions)
+	if err != nil {
+		return err
+	}
 	return s.answer(r, func(b []byte) ([]byte, error) {
-		for _, partition := range request.partitions {
-			d, err := store.Digest(ctx, partition)
-			if err != nil {
-				return b, err
-			}
+		for _, d := range digests {
 			b = appendDigest(b, d)
 		}
 		return b, nil

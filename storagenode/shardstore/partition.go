@@ -109,6 +109,18 @@ func (x *index) page(p *partition, after placement.ShardID, limit int) []Info {
 	return list
 }
 
+func (x *index) digestsOf(numbers []uint32) []Digest {
+	digests := make([]Digest, len(numbers))
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	for i, n := range numbers {
+		if p := x.partitions[n]; p != nil {
+			digests[i] = p.digest
+		}
+	}
+	return digests
+}
+
 func (x *index) digestOf(number uint32) Digest {
 	x.mu.RLock()
 	defer x.mu.RUnlock()

@@ -261,6 +261,14 @@ func (s *Store) Digest(ctx context.Context, partition uint32) (Digest, error) {
 	return s.index.digestOf(partition), nil
 }
 
+// Digests sums up many partitions.
+func (s *Store) Digests(ctx context.Context, partitions []uint32) ([]Digest, error) {
+	if err := s.usable(ctx); err != nil {
+		return nil, err
+	}
+	return s.index.digestsOf(partitions), nil
+}
+
 // Usage tells what the store takes and holds.
 func (s *Store) Usage() Usage {
 	var u Usage

@@ -1,0 +1,77 @@
+package storagenode
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"kintsugi/placement"
+	"kintsugi/storagenode/shardstore"
+)
+
+// Shards that late writers leave on drives that are not their homes go without a change of the map or a hint: of chunks that
+// are whole, and of chunks that are deleted.
+func TestStraysGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := newTestCluster(t, 16, 2, 2, 6)
+		for i := range 6 {
+			cluster.start(i)
+		}
+		cluster.write(40, 1000)
+		m, n := cluster.Map(), 0
+		for id, body := range cluster.chunks {
+			homes := m.Homes(m.Partition(id.blob, id.chunk))
+			i := slices.IndexFunc(m.Drives, func(d placement.Drive) bool { return !slices.Contains(homes, d.ID) })
+			if n++; n%2 == 0 {
+				for slot, home := range homes {
+					if err := cluster.drives[home].Delete(t.Context(), []placement.ShardID{id.shard(slot)}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				delete(cluster.chunks, id)
+			}
+			h := shardstore.Header{
+				ID: id.shard(1), Partition: m.Partition(id.blob, id.chunk), Epoch: m.Epoch,
+				K: uint8(body.params.K), M: uint8(body.params.M), ChunkSize: uint32(body.size),
+			}
+			if err := cluster.drives[m.Drives[i].ID].Put(t.Context(), h, body.shards[1]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		cluster.until(3*strayInterval, func() error {
+			shards := uint64(0)
+			for _, d := range cluster.drives {
+				shards += d.Usage().Shards
+			}
+			if want := uint64(4 * len(cluster.chunks)); shards != want {
+				return fmt.Errorf("%d shards, want %d", shards, want)
+			}
+			return nil
+		})
+		cluster.await(time.Minute)
+	})
+}
+
+func TestStrayWatchIsPatient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := newTestCluster(t, 16, 2, 2, 6)
+		cluster.write(100, 1000)
+		m, me := cluster.Map(), driveID(0)
+		next, err := m.With(placement.SetState{ID: me, State: placement.Out})
+		if err != nil {
+			t.Fatal(err)
+		}
+		next = next.Complete(next.Open())
+		w, looks := strayWatch{}, 0
+		for began := time.Now(); time.Since(began) < 2*time.Hour; time.Sleep(time.Second) {
+			if len(w.look(t.Context(), time.Now(), next, me, cluster.drives[me])) > 0 {
+				looks++
+			}
+		}
+		if looks < 5 || looks > 12 {
+			t.Errorf("it looked %d times in two hours at what does not go", looks)
+		}
+	})
+}
