@@ -305,10 +305,11 @@ func TestIdleDoesNothing(t *testing.T) {
 			}
 			return sum
 		}
-		before := calls()
+		before, lists := calls(), cluster.lists()
 		time.Sleep(time.Hour)
-		if n := calls() - before; n != 0 {
-			t.Errorf("%d calls while nothing changed", n)
+		strayLooks := 6 * 64 * int(time.Hour/strayInterval) // each drive's at its own digests, which are in memory
+		if n := calls() - before; n > strayLooks || cluster.lists() != lists {
+			t.Errorf("%d calls while nothing changed, want %d at most; %d lists, want none", n, strayLooks, cluster.lists()-lists)
 		}
 	})
 }
