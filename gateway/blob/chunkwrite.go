@@ -30,6 +30,7 @@ type chunkWrite struct {
 
 	exclude []placement.DriveID // drives that failed this chunk
 	stale   uint64              // of the map that the last attempt should have had; 0: none newer
+	leases  bool                // more than m drives of the last attempt had no lease: they will get them
 	padded  int64               // data is zero from length up to here
 	err     error
 	done    chan struct{} // closed at the end, if it runs in a goroutine of its own
@@ -77,8 +78,14 @@ func (c *chunkWrite) run(ctx context.Context) {
 		c.s.config.Logger.Warn("chunk is coded anew after drives failed it", slog.String("blob", c.blob.String()),
 			slog.Int("chunk", int(c.chunk)), slog.Int("attempt", int(c.attempt)), slog.Any("error", c.err))
 		c.awaitMap(ctx)
+		if c.leases {
+			_ = pace.Pause(ctx, leasePause) // the next attempt tells if ctx has ended
+		}
 	}
 }
+
+// leasePause is how long an attempt waits for the leases of storage nodes, while the coordinator changes.
+const leasePause = 400 * time.Millisecond
 
 // mapTimeout bounds the wait for a newer map, which is on its way to everybody.
 const mapTimeout = 3 * time.Second
@@ -132,7 +139,10 @@ func (c *chunkWrite) try(ctx context.Context) error {
 		return err
 	}
 	err = r.wait(ctx)
-	c.exclude, c.stale = r.exclude, r.stale
+	c.exclude, c.stale, c.leases = r.exclude, r.stale, len(r.fenced) > m.M
+	if !c.leases {
+		c.exclude = append(c.exclude, r.fenced...)
+	}
 	if err != nil {
 		r.discard()
 	}

@@ -264,6 +264,41 @@ func TestStaleMap(t *testing.T) {
 	}
 }
 
+// TestLeasesAreAwaited: no storage node has a lease while the cluster gets another coordinator. That is no reason to fail a write.
+func TestLeasesAreAwaited(t *testing.T) {
+	cluster := blobtest.NewCluster(t, 6, 4, 2)
+	s := open(t, cluster, small())
+	for _, d := range cluster.Drives {
+		d.Refuse(storagenode.ErrFenced, 0)
+	}
+	go func() {
+		time.Sleep(600 * time.Millisecond)
+		for _, d := range cluster.Drives {
+			d.Refuse(nil, 0)
+		}
+	}()
+	body := random(100_000)
+	b := write(t, s, body)
+	if r := b.Runs[0]; r.K != 4 {
+		t.Errorf("written as %+v", r)
+	}
+	mustRead(t, s, body, b)
+}
+
+// A node without a lease among others that have one is stood in for.
+func TestFencedDriveIsStoodInFor(t *testing.T) {
+	cluster := blobtest.NewCluster(t, 7, 4, 2)
+	s := open(t, cluster, small())
+	cluster.Drives[2].Refuse(storagenode.ErrFenced, 0)
+	body := random(900_000)
+	b := write(t, s, body)
+	if r := b.Runs[0]; r.K != 4 || r.Attempt > 0 {
+		t.Errorf("written as %+v", r)
+	}
+	cluster.Drives[2].Refuse(nil, 0)
+	mustRead(t, s, body, b)
+}
+
 // hints collects what was handed to repair.
 type hints struct {
 	mu  sync.Mutex

@@ -2,6 +2,7 @@ package blob
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync/atomic"
@@ -28,8 +29,9 @@ type shardRound struct {
 	tally   tally
 	ranked  bool // spares were looked up
 	exclude []placement.DriveID
-	cause   error  // the first failure of a drive
-	stale   uint64 // a drive refused its shard: there is a map of this epoch
+	cause   error               // the first failure of a drive
+	stale   uint64              // a drive refused its shard: there is a map of this epoch
+	fenced  []placement.DriveID // refused their shards because their nodes have no lease
 }
 
 // shardPut is one shard on its way to one drive.
@@ -147,7 +149,11 @@ func (r *shardRound) settle(p *shardPut) {
 		r.stale = max(r.stale, epoch) // others would refuse it, too
 		return
 	}
-	r.exclude = append(r.exclude, p.to.health.id)
+	if errors.Is(p.err, storagenode.ErrFenced) {
+		r.fenced = append(r.fenced, p.to.health.id)
+	} else {
+		r.exclude = append(r.exclude, p.to.health.id)
+	}
 	if !p.late { // else it was stood in for when it got late
 		r.substitute(p.index)
 	}
