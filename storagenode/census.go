@@ -18,7 +18,7 @@ type census struct {
 
 // take is what one drive has said.
 type take struct {
-	mu      sync.Mutex // guards the rest; held while the drive is asked, so that it is asked once
+	turn    chan struct{} // holds a token while the drive is asked, so that it is asked once; it guards the rest
 	peer    Peer
 	at      time.Time
 	digests []shardstore.Digest
@@ -49,12 +49,16 @@ func (c *census) digest(ctx context.Context, id placement.DriveID, peer Peer, pa
 	c.mu.Lock()
 	t := c.takes[id]
 	if t == nil {
-		t = &take{}
+		t = &take{turn: make(chan struct{}, 1)}
 		c.takes[id] = t
 	}
 	c.mu.Unlock()
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	select {
+	case t.turn <- struct{}{}:
+		defer func() { <-t.turn }()
+	case <-ctx.Done():
+		return shardstore.Digest{}, ctx.Err()
+	}
 	if t.err != nil {
 		age = failedAge
 	}
