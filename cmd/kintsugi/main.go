@@ -19,7 +19,7 @@ func main() {
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 	if err := newRootCommand().ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "kintsugi:", err)
-		os.Exit(1)
+		os.Exit(exitCode(err))
 	}
 }
 
@@ -36,6 +36,6 @@ Start with one command on one machine:
 		SilenceErrors: true,
 	}
 	root.AddCommand(newServerCommand(), newGatewayCommand(), newStorageNodeCommand(), newMetaCommand(),
-		newAdminCommand(), newDevCommand(), newBenchCommand(), newVersionCommand())
+		newAdminCommand(), newAuditCommand(), newDevCommand(), newBenchCommand(), newVersionCommand())
 	return root
 }

@@ -125,6 +125,10 @@ func (n *node) recall(ctx context.Context, self membership.Node) (err error) {
 			if err := n.checkDrives(*f); err != nil {
 				return err
 			}
+		} else if !fresh {
+			if err := n.convert(ctx, cluster, found); err != nil {
+				return err
+			}
 		}
 	} else {
 		n.record = &recordKeeper{log: n.log}
