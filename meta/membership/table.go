@@ -275,7 +275,8 @@ func (t *Table) Tick(now time.Time) bool {
 			e.up, e.since = false, now
 			t.version++
 		}
-		if !e.up && len(e.drives) == 0 && now.Sub(e.since) > forgetAfter && !t.expected(name) {
+		silent := e.node.Addr == "" // known from the map only, which named it before
+		if !e.up && len(e.drives) == 0 && (silent || now.Sub(e.since) > forgetAfter) && !t.expected(name) {
 			delete(t.nodes, name)
 			t.version++
 		}
