@@ -15,6 +15,7 @@ import (
 const (
 	nodeReadTimeout  = 4 * time.Second
 	nodeWriteTimeout = 15 * time.Second
+	nodeMetaTimeout  = 4500 * time.Millisecond
 )
 
 // makeBlobs makes the data path: of gateways, and of metadata nodes, which remove what was deleted.
@@ -49,7 +50,7 @@ func (n *node) serveFront(ctx context.Context, ports listeners) error {
 func (n *node) makeFront() (err error) {
 	n.front, err = gateway.New(gateway.Config{
 		Meta: n.meta, Blobs: n.blobs, Keys: n.credentials(),
-		Region: n.cfg.region, Domains: n.cfg.domains, Logger: n.log, Registerer: n.metrics,
+		Region: n.cfg.region, Domains: n.cfg.domains, OperationTimeout: nodeMetaTimeout, Logger: n.log, Registerer: n.metrics,
 	})
 	return err
 }
