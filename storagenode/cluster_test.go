@@ -32,11 +32,12 @@ type testCluster struct {
 // countedDrive is a drive in memory that counts calls, may be down, or fail reads.
 type countedDrive struct {
 	*shardstore.Memory
-	mu    sync.Mutex // guards what follows
-	down  bool
-	calls int
-	lists int
-	lost  map[placement.ShardID]bool // reads of these find them corrupt
+	mu     sync.Mutex // guards what follows
+	down   bool
+	calls  int
+	lists  int
+	refuse bool                       // reads
+	lost   map[placement.ShardID]bool // reads of these find them corrupt
 }
 
 type runner struct {
@@ -87,9 +88,12 @@ func (d *countedDrive) Digest(ctx context.Context, p uint32) (shardstore.Digest,
 
 func (d *countedDrive) ReadAt(ctx context.Context, id placement.ShardID, p []byte, off int64) error {
 	d.mu.Lock()
-	lost := d.lost[id]
+	lost, refuse := d.lost[id], d.refuse
 	d.calls++
 	d.mu.Unlock()
+	if refuse {
+		return errors.New("connection reset")
+	}
 	if lost && off > 0 {
 		d.Damage(id)
 	}

@@ -152,6 +152,29 @@ func TestSourceFailsMidway(t *testing.T) {
 	})
 }
 
+// TestAllSourcesFail: every source of a rebuild fails at once, after the survey. It is tried again.
+func TestAllSourcesFail(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := newTestCluster(t, 4, 4, 2, 6)
+		cluster.writeChunk(testChunk, 1000)
+		homes := cluster.m.Homes(cluster.m.Partition(testChunk.blob, testChunk.chunk))
+		cluster.drives[homes[0]].Drop(t.Context(), []placement.ShardID{testChunk.shard(0)})
+		refuse := func(refuse bool) {
+			for i := 1; i < 6; i++ {
+				d := cluster.drives[homes[i]]
+				d.mu.Lock()
+				d.refuse = refuse
+				d.mu.Unlock()
+			}
+		}
+		refuse(true)
+		cluster.start(0, 1, 2, 3, 4, 5)
+		time.Sleep(15 * time.Second)
+		refuse(false)
+		cluster.await(2 * time.Minute)
+	})
+}
+
 func TestDeletedStaysDeleted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cluster := newTestCluster(t, 4, 2, 2, 4)

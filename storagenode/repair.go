@@ -186,7 +186,7 @@ func (r *repairer) load(ctx context.Context, v *survey, slot int, params erasure
 		if ctx.Err() != nil {
 			return failed, err
 		}
-		v.remove(h.drive, slot)
+		v.remove(h.drive, slot, err)
 	}
 	return r.rebuild(ctx, v, slot, params, payload)
 }
@@ -207,6 +207,8 @@ func (r *repairer) rebuild(ctx context.Context, v *survey, slot int, params eras
 		switch err := r.column(ctx, v, slot, code, out, off); {
 		case err == nil:
 			off += int64(len(out))
+		case errors.Is(err, erasure.ErrTooFewShards) && v.unread:
+			return failed, fmt.Errorf("sources of shard %s failed: %w", v.chunk.shard(slot), err)
 		case errors.Is(err, erasure.ErrTooFewShards):
 			return unrecoverable, nil
 		case !errors.Is(err, errSource):
@@ -253,13 +255,16 @@ func (r *repairer) column(ctx context.Context, v *survey, slot int, code erasure
 		}
 	}
 	reading.Wait()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	for i, err := range errs {
 		if err != nil {
-			v.remove(from[i].drive, plan[i].Shard)
+			v.remove(from[i].drive, plan[i].Shard, err)
 		}
 	}
 	if errors.Join(errs...) != nil {
-		return errors.Join(errSource, ctx.Err())
+		return errSource
 	}
 	return code.Repair([]int{slot}, plan, pieces, [][]byte{out})
 }

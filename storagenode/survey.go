@@ -19,6 +19,7 @@ type survey struct {
 	tombs     []int // shards of which a tombstone was found
 	unseen    bool  // a drive of the map could not be asked
 	corrupt   bool  // a drive has a damaged shard
+	unread    bool  // a drive that has a shard could not be read now
 }
 
 // surveyor asks all drives of the map.
@@ -159,7 +160,10 @@ func (v *survey) isDeleted() bool {
 }
 
 // remove forgets a holding that could not be read.
-func (v *survey) remove(drive placement.DriveID, i int) {
+func (v *survey) remove(drive placement.DriveID, i int, err error) {
+	if !errors.Is(err, shardstore.ErrNotFound) && !errors.Is(err, shardstore.ErrCorrupt) {
+		v.unread = true
+	}
 	v.holdings = slices.DeleteFunc(v.holdings, func(h holding) bool {
 		return h.drive == drive && int(h.info.ID.Index) == i
 	})
@@ -167,6 +171,9 @@ func (v *survey) remove(drive placement.DriveID, i int) {
 
 // sources returns one holding of each shard, homes first, but for shard except.
 func (v *survey) sources(except int) []holding {
+	if len(v.holdings) == 0 {
+		return nil
+	}
 	_, holdings := agreed(v.holdings)
 	var sources []holding
 	for _, h := range holdings {
