@@ -54,6 +54,7 @@ type clusterLoad struct {
 	began    time.Time
 	stopping atomic.Bool
 	mayFail  atomic.Bool // errors are kept, but fail nothing: wrong answers always do
+	largest  float64     // log2 of the largest body in bytes, 0: 8 MiB
 	running  sync.WaitGroup
 }
 
@@ -165,6 +166,9 @@ func (w *loadWorker) client() *plainClient {
 
 // size draws from 1 B to 8 MiB: as many of each power of two up to 1 MiB, and a few above.
 func (w *loadWorker) size() int {
+	if largest := w.load.largest; largest > 0 {
+		return int(math.Exp2(largest * w.rand.Float64()))
+	}
 	if w.rand.IntN(50) == 0 {
 		return int(math.Exp2(20 + 3*w.rand.Float64()))
 	}
@@ -186,6 +190,10 @@ func (w *loadWorker) step(ctx context.Context) {
 	case loadPut:
 		w.put(ctx, client, key, w.size())
 	case loadMultipart:
+		if w.load.largest > 0 {
+			w.put(ctx, client, key, w.size())
+			return
+		}
 		w.put(ctx, client, key, 5<<20+w.rand.IntN(3<<20))
 	case loadDelete:
 		w.remove(ctx, client, key)
