@@ -145,7 +145,7 @@ func reportCPU(b *testing.B) func() {
 		return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 	}
 	began := used()
-	return func() { b.ReportMetric(float64((used() - began).Nanoseconds())/float64(b.N), "cpu-ns/op") }
+	return func() { b.ReportMetric(float64((used()-began).Nanoseconds())/float64(b.N), "cpu-ns/op") }
 }
 
 // BenchmarkGetObject reads an object of 4 KiB that is kept with its metadata over loopback.

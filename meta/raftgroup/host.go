@@ -18,7 +18,8 @@ type Host struct {
 	groups    []*group
 	committer *committer
 	inbox     *inbox
-	terms     TermSource // nil if the transport has none
+	terms     TermSource  // nil if the transport has none
+	asking    *termRounds // the same, of peers in other processes
 	metrics   *metrics
 
 	loop    loopState
@@ -54,6 +55,7 @@ func Open(cfg Config) (*Host, error) {
 		stopping: make(chan struct{}), failed: make(chan struct{}), done: make(chan struct{}),
 	}
 	h.terms, _ = cfg.Transport.(TermSource)
+	h.asking = newTermRounds(cfg.Transport)
 	h.committer = newCommitter(h)
 	if err := guard(func() error { return h.start(doubtful) }); err != nil {
 		log.close(false)
@@ -206,6 +208,9 @@ func (h *Host) Receive(batch []Envelope) error {
 		return nil
 	})
 }
+
+// Groups implements Receiver.
+func (h *Host) Groups() int { return len(h.groups) }
 
 // Term implements Receiver.
 func (h *Host) Term(group uint32) uint64 { return h.groups[group].term.Load() }

@@ -24,7 +24,7 @@ func (h *Host) ReadBarrier(ctx context.Context, group uint32) error {
 		return ErrStopped
 	}
 	t := g.tenure.Load()
-	if t == nil || !g.unchallenged(t) {
+	if t == nil || !g.unchallenged(t) && !g.confirmedByTerms(ctx, t) {
 		if t, err = g.confirm(ctx); err != nil {
 			return err
 		}
@@ -62,6 +62,12 @@ func (g *group) quorumWithin(voters []uint64, term uint64) bool {
 		}
 	}
 	return false
+}
+
+// confirmedByTerms tells whether peers in other processes say what unchallenged finds out in one process. It
+// does not know while members change, or where too few answer: raft's own messages then decide.
+func (g *group) confirmedByTerms(ctx context.Context, t *tenure) bool {
+	return g.host.asking != nil && len(t.outgoing) == 0 && g.host.asking.confirmTerm(ctx, g, t) == termStands
 }
 
 // read waits for a round of heartbeats that confirms the leadership.

@@ -32,13 +32,20 @@ type TermSource interface {
 	TermOf(from, peer uint64, group uint32) (uint64, bool)
 }
 
+// TermAsker is what a Transport offers whose peers are in other processes. AskTerms returns what TermOf would, for all
+// groups by number, as of some moment after the call began.
+type TermAsker interface {
+	AskTerms(ctx context.Context, peer uint64) ([]uint64, error)
+}
+
 // Receiver is the side of a Host that a Transport calls. No method blocks for long.
 type Receiver interface {
 	// Receive takes messages over. It fails with ErrUnreachable if the host takes no more.
 	Receive(batch []Envelope) error
 	// PeerGone says that a peer was unregistered: it need not be waited for.
 	PeerGone(id uint64)
-	// Term is what TermSource.TermOf returns to others.
+	// Groups is how many groups the host has, Term what TermSource.TermOf returns to others.
+	Groups() int
 	Term(group uint32) uint64
 	// PinSnapshot pins the state of a group for a transfer.
 	PinSnapshot(group uint32) (Snapshot, error)

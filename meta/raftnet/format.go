@@ -17,6 +17,7 @@ const (
 	MethodMessages rpc.Method = 16 // a frame; one way
 	MethodSnapshot rpc.Method = 17 // a snapshot request; its answer is a position and a stream of the machine's
 	MethodAsk      rpc.Method = 18 // a question in the caller's format, and its answer
+	MethodTerms    rpc.Method = 19 // host that is meant -> its terms
 )
 
 // A frame of messages, little endian.
@@ -36,6 +37,8 @@ const (
 //	8:     raftpb.Message, protobuf
 //
 // Request of a snapshot: version (1), host that is meant (8), group (4).
+//
+// Question for terms: version (1), host that is meant (8). Its answer: version (1), for each group its term (8).
 //
 // Head of the answer: version (1), 1 if the members are known (1), index (8), term (8), raftpb.ConfState, protobuf.
 const (

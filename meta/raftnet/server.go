@@ -24,6 +24,7 @@ func (t *Transport) Handle(s *rpc.Server) {
 	s.Handle(MethodMessages, rpc.Meta, t.receive)
 	s.Handle(MethodSnapshot, rpc.Meta, t.sendSnapshot)
 	s.Handle(MethodAsk, rpc.Meta, t.answerQuestion)
+	s.Handle(MethodTerms, rpc.Meta, t.answerTerms)
 }
 
 // buffer is for the bodies of frames.

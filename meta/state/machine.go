@@ -89,7 +89,7 @@ func Open(dir string, config Config) (*Machine, error) {
 	m := &Machine{
 		dir: dir, config: config, db: db, codec: meta.NewCodec(),
 		positions: make(map[uint16]raftgroup.Position), digests: make(map[uint16]*digest),
-		buckets:   make(map[uint16]map[string]meta.Bucket), requests: make(map[uint16]*requests),
+		buckets: make(map[uint16]map[string]meta.Bucket), requests: make(map[uint16]*requests),
 		failed: make(chan struct{}), stop: make(chan struct{}),
 	}
 	m.digestPace.PerSecond = digestBytesPerSecond
