@@ -1,0 +1,99 @@
+package scenario
+
+import (
+	"time"
+
+	"kintsugi/bench/chaos/history"
+)
+
+// Scenario is a run, described.
+type Scenario struct {
+	Name    string
+	Proves  string // a sentence: what a run that passes has shown
+	Cluster Cluster
+	Load    Load
+	Steps   []Step
+	Rest    time.Duration // of load after the last fault
+}
+
+// Cluster is what is started.
+type Cluster struct {
+	Nodes    int // that keep shards
+	Metas    int
+	Gateways int
+	Code     Code
+	OutAfter time.Duration // until a lost drive is given up
+	// Disk is the size in bytes of the file system of every drive; 0: that of the directory. A size needs root.
+	Disk int64
+}
+
+// Code is data and parity shards of a chunk.
+type Code struct{ K, M int }
+
+// Load is what the clients do.
+type Load struct {
+	Clients int
+	Rate    float64 // operations per second; 0: as fast as they are answered
+	Keys    int
+	Timeout time.Duration
+	Mix     map[history.Kind]float64
+	Sizes   []SizeShare
+}
+
+// SizeShare is how often sizes of a range come, in bytes.
+type SizeShare struct {
+	Min, Max int64
+	Share    float64
+}
+
+// Step is a fault and when it happens.
+type Step struct {
+	Line    int // in the file
+	At      Moment
+	Fault   Fault
+	Nodes   Selector
+	For     time.Duration // until it is undone; 0 for those that need no undoing: until the cluster is mended at the end
+	Every   time.Duration // with Times: the pause between the begins
+	Times   int           // 1 if not repeated
+	Count   int           // of flips, or of files
+	Where   string        // "shards" or "metadata": which files are damaged
+	Allowed string        // which failures of requests are allowed: none, honest or any
+}
+
+// Moment is a time after the begin of the load, or after the last step's damage has been mended.
+type Moment struct {
+	Healed bool
+	After  time.Duration
+}
+
+// String is a moment as it is written.
+func (m Moment) String() string {
+	if m.Healed {
+		return "healed+" + m.After.String()
+	}
+	return m.After.String()
+}
+
+// Fault is what is done to nodes.
+type Fault string
+
+const (
+	Kill     Fault = "kill"     // kill -9, and start again after `for`
+	Stop     Fault = "stop"     // SIGSTOP, and SIGCONT after `for`
+	Slow     Fault = "slow"     // SIGSTOP and SIGCONT by turns, so that the process has a small part of its time
+	Restart  Fault = "restart"  // SIGTERM, and start as soon as it has ended
+	Wipe     Fault = "wipe"     // kill -9, empty its drives, start
+	Rollback Fault = "rollback" // its drives are copied at once, and put back after `for`: a restored snapshot
+	Swap     Fault = "swap"     // kill two, swap their drives, start
+	Flip     Fault = "flip"     // flip bits in its files while it runs
+	Truncate Fault = "truncate" // kill -9, cut the ends off its newest files, start
+	Fill     Fault = "fill"     // fill its drives to the last byte, and free them after `for`
+	Cut      Fault = "cut"      // no packets from or to it
+	Delay    Fault = "delay"    // packets come late
+)
+
+// faults are all of them, with what each needs.
+var faults = map[Fault]struct{ lasts, counts bool }{
+	Kill: {lasts: true}, Stop: {lasts: true}, Slow: {lasts: true}, Restart: {}, Wipe: {}, Rollback: {lasts: true}, Swap: {},
+	Flip: {counts: true}, Truncate: {counts: true}, Fill: {lasts: true}, Cut: {lasts: true}, Delay: {lasts: true},
+}
