@@ -35,7 +35,8 @@ type Reconciler struct {
 
 	mu        sync.Mutex // guards what follows
 	hints     map[chunkID]uint32
-	doubt     level // how closely everything is to be looked at
+	doubt     level     // how closely everything is to be looked at
+	again     time.Time // when to compare once more after having been away; zero: not
 	status    Status
 	shards    meter
 	bytes     meter
@@ -59,6 +60,9 @@ const (
 	// pollInterval is how often the map and the drives that are up are looked at; both are a few pointers.
 	pollInterval = time.Second
 	stopped      = 3 * pollInterval // without a poll: the process was
+	// catchUpAgain is when a drive that was away is compared once more: for a moment others take it for away although it
+	// is back, and what they delete then it does not hear of.
+	catchUpAgain = 6 * time.Second
 	fullPause    = 10 * time.Second // before a full drive is tried again
 )
 
@@ -117,8 +121,28 @@ func (r *Reconciler) Notify() {
 }
 
 // CatchUp says that this drive may have missed something while it, or its node, was away or stopped: its
-// partitions are compared with the others'. It never blocks.
-func (r *Reconciler) CatchUp() { r.doubtAll(compare) }
+// partitions are compared with the others', now and once more a little later. It never blocks.
+func (r *Reconciler) CatchUp() {
+	r.compareAgain(time.Now().Add(catchUpAgain))
+	r.doubtAll(compare)
+}
+
+func (r *Reconciler) compareAgain(at time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.again = at
+}
+
+// isDue tells once that the time of compareAgain has come.
+func (r *Reconciler) isDue(now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.again.IsZero() || now.Before(r.again) {
+		return false
+	}
+	r.again = time.Time{}
+	return true
+}
 
 // CompareAll has every shard compared with the other drives now. It never blocks.
 func (r *Reconciler) CompareAll() { r.doubtAll(deep) }
@@ -158,6 +182,7 @@ func (r *Reconciler) Run(ctx context.Context) error {
 	defer wake.Stop()
 	r.Notify()
 	polled := time.Now()
+	r.compareAgain(polled.Add(catchUpAgain)) // all is compared at the start
 	for {
 		var news []event
 		select {
@@ -175,6 +200,9 @@ func (r *Reconciler) Run(ctx context.Context) error {
 				r.CatchUp() // nobody could tell a stopped process what it missed
 			}
 			polled = time.Now()
+			if r.isDue(polled) {
+				r.doubtAll(compare)
+			}
 			news = r.news()
 			if m := r.core.m; m != nil {
 				if found := r.strays.look(ctx, polled, m, r.cfg.Drive, r.scanner.local); len(found) > 0 {

@@ -208,6 +208,33 @@ func TestDeletedStaysDeleted(t *testing.T) {
 	})
 }
 
+// TestDeletedPastAReturn lets deletes go past a drive that is back and has compared itself already, by one who does not know yet.
+func TestDeletedPastAReturn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := newTestCluster(t, 4, 2, 2, 4)
+		cluster.start(0, 1, 2, 3)
+		cluster.write(20, 1000)
+		time.Sleep(time.Minute)
+		cluster.down(3)
+		cluster.back(3)
+		time.Sleep(2 * time.Second)
+		for id := range cluster.chunks {
+			ids := []placement.ShardID{id.shard(0), id.shard(1), id.shard(2), id.shard(3)}
+			for _, i := range []int{0, 1, 2} {
+				if err := cluster.drives[driveID(i)].Delete(t.Context(), ids); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		cluster.until(20*time.Second, func() error {
+			if n := cluster.drives[driveID(3)].Usage().Shards; n != 0 {
+				return fmt.Errorf("%d shards of what was deleted", n)
+			}
+			return nil
+		})
+	})
+}
+
 // What a drive kept of chunks that were deleted while it was away goes when it is back.
 func TestRemainsOfTheDeletedGo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
