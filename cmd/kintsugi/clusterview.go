@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 
@@ -10,6 +11,7 @@ import (
 	"kintsugi/placement"
 	"kintsugi/storagenode"
 	"kintsugi/storagenode/shardrpc"
+	"kintsugi/storagenode/shardstore"
 )
 
 // clusterView is what a process of a cluster sees of it now: the newest map, its own drives, and those of nodes that
@@ -18,6 +20,7 @@ type clusterView struct {
 	*view
 	client  *rpc.Client
 	options shardrpc.Options
+	fence   *storagenode.Fence // of the own drives; set before any is open
 
 	mu      sync.Mutex // serialises changes
 	remotes atomic.Pointer[map[placement.DriveID]remoteDrive]
@@ -50,13 +53,28 @@ func (c *clusterView) Drive(id placement.DriveID) blob.Drive {
 
 // Peer implements storagenode.Cluster.
 func (c *clusterView) Peer(id placement.DriveID) storagenode.Peer {
-	if p := c.view.Peer(id); p != nil {
-		return p
+	if s := c.view.current.Load().stores[id]; s != nil {
+		return ownDrive{s, c.fence}
 	}
 	if r, ok := (*c.remotes.Load())[id]; ok {
 		return r.Drive
 	}
 	return nil
+}
+
+// ownDrive is a drive of this process as repair sees it. What is surplus by a map that others know to be old must not go
+// from it either: they have seen it there, and may count on it.
+type ownDrive struct {
+	*shardstore.Store
+	fence *storagenode.Fence
+}
+
+// DropUnder implements storagenode.Dropper.
+func (d ownDrive) DropUnder(ctx context.Context, epoch uint64, ids []placement.ShardID) error {
+	if err := d.fence.AdmitDrop(epoch, ids); err != nil {
+		return err
+	}
+	return d.Drop(ctx, ids)
 }
 
 // nodeAddr returns where the drive id is, "" if it is not at another node that is up.

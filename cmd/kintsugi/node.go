@@ -41,6 +41,7 @@ type node struct {
 	record    *recordKeeper
 	view      *clusterView
 	shelf     *shelf
+	reported  reported
 	hints     *hinter
 
 	founding atomic.Pointer[membership.Founding] // nil until the cluster is known
@@ -66,6 +67,7 @@ type node struct {
 	stale   chan struct{} // somebody has a newer map
 	serving atomic.Bool
 	running sync.WaitGroup
+	watcher sync.WaitGroup // of what opens and closes drives and the metadata replica
 }
 
 func (n *node) is(role rpc.Role) bool { return n.cfg.roles&role != 0 }
@@ -126,7 +128,7 @@ func (n *node) recall(ctx context.Context, self membership.Node) (err error) {
 				return err
 			}
 		} else if !fresh {
-			if err := n.convert(ctx, cluster, found); err != nil {
+			if err := n.convert(ctx, self, cluster, found); err != nil {
 				return err
 			}
 		}
@@ -288,7 +290,7 @@ func (n *node) openDrives() error {
 
 // start begins what runs as long as the process.
 func (n *node) start(ctx context.Context) {
-	n.running.Go(func() { n.monitor(ctx) })
+	n.watcher.Go(func() { n.monitor(ctx) })
 	n.running.Go(func() { n.agent.Run(ctx) })
 	n.running.Go(func() { n.hints.run(ctx) })
 	n.running.Go(func() { n.refreshMap(ctx) })
@@ -365,6 +367,7 @@ func (n *node) isReady() bool { return n.serving.Load() && n.takesPart() }
 // close ends everything in the order of dependence.
 func (n *node) close() error {
 	var errs []error
+	n.watcher.Wait() // else it would begin anew what ends here
 	if n.repair != nil {
 		n.repair.stopAll()
 	}

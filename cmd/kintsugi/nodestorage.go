@@ -22,8 +22,9 @@ func (n *node) makeStorage() (err error) {
 	if n.fence, err = storagenode.NewFence(n.metrics); err != nil {
 		return err
 	}
+	n.view.fence = n.fence
 	n.repair, err = newRepair(repairConfig{
-		view: n.view, settle: clusterSettle, busy: n.isBusy, remote: n.hints.hint, log: n.log, metrics: n.metrics,
+		view: n.view, fence: n.fence, settle: clusterSettle, busy: n.isBusy, remote: n.hints.hint, log: n.log, metrics: n.metrics,
 	})
 	if err != nil {
 		return err
@@ -71,6 +72,7 @@ func (n *node) newIdentity() (drive.Identity, bool) {
 // admitted implements keeper.
 func (n *node) admitted(b *bay) {
 	n.record.keep(b.dir)
+	n.reported.add(b)
 	if n.repair != nil {
 		n.repair.start(b)
 	}
@@ -78,6 +80,7 @@ func (n *node) admitted(b *bay) {
 
 // lost implements keeper.
 func (n *node) lost(b *bay) {
+	n.reported.remove(b.driveID())
 	if n.host != nil {
 		n.host.lost(b)
 	}
@@ -91,15 +94,13 @@ func (n *node) driveReports() []membership.DriveReport {
 	if !n.is(rpc.Storage) {
 		return nil
 	}
-	n.shelf.mu.Lock()
-	defer n.shelf.mu.Unlock()
 	var reports []membership.DriveReport
-	for _, b := range n.shelf.openBays() {
-		u := b.store.Usage()
+	for _, d := range n.reported.list() {
+		u := d.store.Usage()
 		reports = append(reports, membership.DriveReport{
-			ID: b.driveID(), Dir: b.dir, Capacity: u.CapacityBytes, Free: u.FreeBytes, Used: u.UsedBytes,
-			Live: u.LiveBytes, Shards: u.Shards, Corrupt: u.Corrupt, Fresh: b.fresh,
-			Scrubbed: n.repair.scrubbed(b.driveID()),
+			ID: d.id, Dir: d.dir, Capacity: u.CapacityBytes, Free: u.FreeBytes, Used: u.UsedBytes,
+			Live: u.LiveBytes, Shards: u.Shards, Corrupt: u.Corrupt, Fresh: d.fresh,
+			Scrubbed: n.repair.scrubbed(d.id),
 		})
 	}
 	return reports

@@ -16,6 +16,7 @@ import (
 	"kintsugi/meta/membership"
 	"kintsugi/placement"
 	"kintsugi/storagenode"
+	"kintsugi/storagenode/shardstore"
 )
 
 // repair runs a reconciler and a scrubber for every drive that is open.
@@ -34,6 +35,7 @@ type repair struct {
 // repairConfig is what the repair of one process needs to know.
 type repairConfig struct {
 	view    storagenode.Cluster
+	fence   *storagenode.Fence      // of the drives; nil: all that know the map are in this process
 	settle  time.Duration           // age from which a chunk that lacks shards is repaired
 	busy    func() bool             // there is foreground traffic
 	remote  func(placement.ShardID) // is told shards that drives of other processes miss; nil: there are none
@@ -76,7 +78,7 @@ func (r *repair) start(b *bay) {
 	reconciler, err := storagenode.New(storagenode.Config{
 		Drive: b.driveID(), Codes: r.codes, Metrics: r.metrics, Logger: log,
 		Hint: r.hint, Clean: r.clean, Settle: r.cfg.settle, Retry: time.Second, Busy: r.cfg.busy,
-	}, b.store, r.cfg.view)
+	}, r.local(b.store), r.cfg.view)
 	if err != nil {
 		log.Error("the drive cannot be repaired", "error", err)
 		return
@@ -96,6 +98,14 @@ func (r *repair) start(b *bay) {
 	r.workers[b.driveID()] = w
 	r.mu.Unlock()
 	r.notify()
+}
+
+// local is a drive as its reconciler sees it.
+func (r *repair) local(s *shardstore.Store) storagenode.Drive {
+	if r.cfg.fence == nil {
+		return s
+	}
+	return ownDrive{s, r.cfg.fence}
 }
 
 // stopDrive ends the work for a drive. It does not wait: the drive may hang.
