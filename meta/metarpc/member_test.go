@@ -56,7 +56,7 @@ func newQuorum(t *testing.T, groups int) *quorum {
 		q.nodes = append(q.nodes, n)
 		t.Cleanup(func() { n.kill(t) })
 	}
-	q.client = q.network.client(t, rpc.Gateway)
+	q.client = q.network.client(t, rpc.Meta)
 	q.client.cfg.Groups, q.client.leaders = groups, make([]atomic.Uint64, groups)
 	return q
 }

@@ -14,6 +14,7 @@ import (
 	"kintsugi/internal/secret"
 	"kintsugi/meta"
 	"kintsugi/meta/metatest"
+	"kintsugi/placement"
 )
 
 // network is processes on loopback that have a replica each.
@@ -81,7 +82,7 @@ func TestSuiteOverTheNetwork(t *testing.T) {
 	metatest.Run(t, func(t testing.TB) *meta.Client {
 		c := newFakeCluster(t)
 		c.leader = 2
-		return meta.NewClient(overLoopback(t, c).client(t, rpc.Gateway))
+		return meta.NewClient(overLoopback(t, c).client(t, rpc.Meta))
 	})
 }
 
@@ -118,6 +119,21 @@ func TestStorageMayOnlyAsk(t *testing.T) {
 	if !errors.Is(err, meta.ErrUnavailable) || !strings.Contains(err.Error(), "refused") {
 		t.Errorf("a change: %v", err)
 	}
+}
+
+// A gateway must not change the cluster map, though it may change everything that its users may.
+func TestGatewayMayNotChangeTheMap(t *testing.T) {
+	n := overLoopback(t, newFakeCluster(t))
+	m, err := placement.Birth(placement.ClusterID{1}, 8, 1, 0, []placement.Drive{{ID: placement.DriveID{1}, Node: "a", Weight: 1}})
+	must(t, err)
+	gateway := meta.NewClient(n.client(t, rpc.Gateway))
+	if err := gateway.SetClusterMap(t.Context(), m); !errors.Is(err, meta.ErrFormat) {
+		t.Errorf("a gateway set the cluster map: %v", err)
+	}
+	if got, err := gateway.ClusterMap(t.Context()); got != nil || err != nil {
+		t.Errorf("the map is %v, %v", got, err)
+	}
+	must(t, meta.NewClient(n.client(t, rpc.Meta|rpc.Gateway)).SetClusterMap(t.Context(), m))
 }
 
 // ready is a Local that has the answer at hand: benchmarks see the way, not the state machine.

@@ -32,10 +32,16 @@ func ask(ctx context.Context, local Local, h callHeader, q any) (any, error) {
 
 // Handle adds the methods of this package to s. local returns nil while the process has no replica.
 func Handle(s *rpc.Server, local func() Local) {
-	s.Handle(MethodPropose, rpc.Gateway|rpc.Meta|rpc.Admin, func(ctx context.Context, r *rpc.Request) error {
+	s.Handle(MethodPropose, rpc.Gateway|rpc.Meta, func(ctx context.Context, r *rpc.Request) error {
+		if r.Size > raftgroup.MaxCommandBytes {
+			return faultOf(raftgroup.ErrTooLarge).status()
+		}
 		cmd := make([]byte, r.Size) // the log keeps it
 		if err := r.ReadBody(cmd); err != nil {
 			return err
+		}
+		if err := mayPropose(r.From.Roles, cmd); err != nil {
+			return faultOf(err).status()
 		}
 		head, body, err := propose(ctx, local(), r.Head, cmd)
 		if err != nil {
@@ -43,13 +49,26 @@ func Handle(s *rpc.Server, local func() Local) {
 		}
 		return r.Reply(head, body)
 	})
-	s.Handle(MethodQuery, rpc.Gateway|rpc.Storage|rpc.Meta|rpc.Admin, func(ctx context.Context, r *rpc.Request) error {
+	s.Handle(MethodQuery, rpc.Gateway|rpc.Storage|rpc.Meta, func(ctx context.Context, r *rpc.Request) error {
 		head, body, err := query(ctx, local(), r.Head)
 		if err != nil {
 			return faultOf(err).status()
 		}
 		return r.Reply(head, body)
 	})
+}
+
+// mayPropose refuses what only the coordinator decides, and is where the metadata is: a gateway that was broken into
+// must not give the cluster another map.
+func mayPropose(from rpc.Role, cmd []byte) error {
+	c, err := meta.DecodeCommand(cmd)
+	if err != nil {
+		return err
+	}
+	if c.Op == meta.OpSetClusterMap && from&rpc.Meta == 0 {
+		return fmt.Errorf("a cluster map from a process without metadata: %w", meta.ErrFormat)
+	}
+	return nil
 }
 
 // propose executes a proposal and returns the answer.
