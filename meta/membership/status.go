@@ -31,16 +31,22 @@ func (t *Table) Status() []NodeStatus {
 	return all
 }
 
-// OldestRead returns the start of the oldest read that a gateway has under way, in Unix milliseconds by its clock, or now. ok is
-// false while a gateway that may be up has not spoken.
+// silentReads is how long a gateway that fell silent is taken to read on: it may be cut off from the coordinator alone.
+const silentReads = time.Minute
+
+// OldestRead returns the start of the oldest read that a gateway may have under way, in Unix milliseconds by its clock, or
+// now. ok is false while a gateway that may be there has not spoken.
 func (t *Table) OldestRead(now time.Time) (oldest int64, ok bool) {
 	oldest = now.UnixMilli()
 	for _, e := range t.nodes {
-		if !e.up || e.node.Roles&rpc.Gateway == 0 {
+		if e.node.Roles&rpc.Gateway == 0 || e.last.Leaving || !e.up && now.Sub(e.heard) >= silentReads {
 			continue
 		}
 		if !e.beaten {
 			return 0, false
+		}
+		if !e.up {
+			oldest = min(oldest, e.heard.UnixMilli())
 		}
 		if e.last.OldestRead > 0 {
 			oldest = min(oldest, e.last.OldestRead)

@@ -244,8 +244,25 @@ func TestOldestRead(t *testing.T) {
 		t.Errorf("%d, %v", got, ok)
 	}
 	s.pass(3 * time.Second)
+	if got, ok := s.table.OldestRead(s.now); !ok || got != b.OldestRead {
+		t.Errorf("it may be cut off and read on: %d, %v", got, ok)
+	}
+	heard := s.now.UnixMilli()
+	b.OldestRead = 0
+	s.beat(b)
+	s.pass(30 * time.Second)
+	if got, ok := s.table.OldestRead(s.now); !ok || got != heard {
+		t.Errorf("what it began since its last beat is not known: %d, %v, want %d", got, ok, heard)
+	}
+	s.pass(silentReads)
 	if got, ok := s.table.OldestRead(s.now); !ok || got != s.now.UnixMilli() {
-		t.Errorf("without gateways %d, %v", got, ok)
+		t.Errorf("silent for long: %d, %v", got, ok)
+	}
+	b.Leaving = true
+	s.beat(b)
+	s.pass(time.Second)
+	if got, ok := s.table.OldestRead(s.now); !ok || got != s.now.UnixMilli() {
+		t.Errorf("gone: %d, %v", got, ok)
 	}
 }
 
