@@ -24,20 +24,38 @@ var clusterKind = sealed.Kind{Name: "kintsugi-cluster", Version: 1}
 
 func clusterRecordPath(dir string) string { return filepath.Join(dir, drive.ClusterName) }
 
-// readClusterRecord returns the first readable record; a zero one if there is none anywhere.
+// readClusterRecord returns what the records of all drives say together; a zero one if there is none anywhere.
 func readClusterRecord(dirs []string) (clusterRecord, error) {
+	var sum clusterRecord
 	var worst error
+	read := false
 	for _, dir := range dirs {
 		var r clusterRecord
 		err := clusterKind.Read(clusterRecordPath(dir), &r)
-		if err == nil {
-			return r, nil
-		}
-		if !errors.Is(err, fs.ErrNotExist) {
+		switch {
+		case err == nil && read:
+			sum = sum.and(r)
+		case err == nil:
+			sum, read = r, true
+		case !errors.Is(err, fs.ErrNotExist):
 			worst = fmt.Errorf("%s: %w", clusterRecordPath(dir), err)
 		}
 	}
-	return clusterRecord{}, worst
+	if read {
+		worst = nil
+	}
+	return sum, worst
+}
+
+// and joins the records of two drives, one of which may have been away while the other's was written.
+func (r clusterRecord) and(other clusterRecord) clusterRecord {
+	if r.Founding == nil && other.Founding != nil {
+		r, other = other, r
+	}
+	if r.Founding != nil && other.Founding != nil && other.Host == 0 {
+		r.Host = 0 // the replica was made: it may have voted, and must not be founded again
+	}
+	return r
 }
 
 // write keeps r in dir.

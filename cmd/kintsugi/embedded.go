@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -68,6 +69,9 @@ func (e *embedded) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := refuseNodeDrives(e.cfg.dirs); err != nil {
+		return err
+	}
 	if fresh {
 		err = e.birth(ctx)
 	} else {
@@ -81,6 +85,19 @@ func (e *embedded) open(ctx context.Context) error {
 		return err
 	}
 	e.opened.Store(true)
+	return nil
+}
+
+// refuseNodeDrives keeps a store in one process off the drives of a cluster's node: alone it would give up the
+// drives of all others, and go on with metadata that they go on with, too.
+func refuseNodeDrives(dirs []string) error {
+	record, err := readClusterRecord(dirs)
+	if err != nil {
+		return err
+	}
+	if f := record.Founding; f != nil {
+		return fmt.Errorf("%s: the drives belong to a node of cluster %s: start it with --join, as before", strings.Join(dirs, ", "), f.Cluster)
+	}
 	return nil
 }
 

@@ -11,6 +11,9 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"kintsugi/meta/membership"
+	"kintsugi/placement"
 )
 
 // runToEnd starts the program and waits for it to end by itself.
@@ -65,6 +68,14 @@ func TestServerRefuses(t *testing.T) {
 		{"a drive of another cluster", func(t *testing.T) (args, dirs []string) {
 			return nil, append(made(t, 2), made(t, 1)...)
 		}, "another cluster"},
+		{"a drive of a node of a cluster", func(t *testing.T) (args, dirs []string) {
+			dirs = made(t, 1)
+			record := clusterRecord{Founding: &membership.Founding{Cluster: placement.ClusterID{1}}}
+			if err := record.write(dirs[0]); err != nil {
+				t.Fatal(err)
+			}
+			return nil, dirs
+		}, "--join"},
 		{"a copied drive", func(t *testing.T) (args, dirs []string) {
 			dirs = made(t, 2)
 			twin := filepath.Join(t.TempDir(), "twin")
