@@ -37,7 +37,7 @@ func nextChange(m members, want int) (changes []*raftpb.ConfChangeSingle, ok boo
 			continue
 		}
 		add(raftpb.ConfChangeAddNode, id)
-		if len(m.voters)+1 > want && deadVoter >= 0 {
+		if deadVoter >= 0 { // even below want: with it one more loss would cost the majority
 			add(raftpb.ConfChangeRemoveNode, m.voters[deadVoter])
 		}
 		return changes, true
