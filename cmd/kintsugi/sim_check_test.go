@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"kintsugi/bench/linear"
@@ -49,6 +50,9 @@ func (c *simClients) trouble() error {
 			return fmt.Errorf("drive %s is %v", d.ID, d.State)
 		}
 	}
+	if err := c.voters(); err != nil {
+		return err
+	}
 	wanted, err := c.wanted()
 	if err != nil {
 		return err
@@ -62,11 +66,58 @@ func (c *simClients) trouble() error {
 			continue
 		}
 		if err := chunk.trouble(wanted[id.Blob]); err != nil {
-			return fmt.Errorf("chunk %v: %w", id, err)
+			return fmt.Errorf("chunk %v: %w: %s", id, err, c.describe(m, id))
 		}
 		delete(wanted, id.Blob)
 	}
 	return nil
+}
+
+// voters tells whether a metadata group lacks one of its three replicas.
+func (c *simCluster) voters() error {
+	var hosts []uint64
+	for _, name := range c.names(rpc.Meta) {
+		hosts = append(hosts, c.running(name).host.id())
+	}
+	for _, name := range c.names(rpc.Meta) {
+		member := c.running(name).host.running.Load()
+		if member == nil {
+			return fmt.Errorf("%s has no replica", name)
+		}
+		groups := member.Status(c.t.Context())
+		for _, g := range groups {
+			if len(g.Voters) != simMetas || slices.ContainsFunc(g.Voters, func(id uint64) bool { return !slices.Contains(hosts, id) }) {
+				return fmt.Errorf("group %d as %s sees it: voters %v, hosts %v", g.Group, name, g.Voters, hosts)
+			}
+		}
+		if len(groups) == 0 {
+			return fmt.Errorf("%s tells nothing of its groups", name)
+		}
+	}
+	return nil
+}
+
+// describe tells what each drive says of the shards of a chunk.
+func (c *simCluster) describe(m *placement.Map, id audit.ChunkID) string {
+	p := m.Partition(id.Blob, id.Chunk)
+	text := fmt.Sprintf("partition %d, homes %v", p, m.Homes(p))
+	for _, name := range c.names(rpc.Storage) {
+		for drive, store := range c.running(name).view.current.Load().stores {
+			text += fmt.Sprintf("; %s %s:", name, drive)
+			for i := range uint8(m.Slots()) {
+				info, err := store.Stat(c.t.Context(), placement.ShardID{Blob: id.Blob, Chunk: id.Chunk, Index: i})
+				switch {
+				case err == nil:
+					text += fmt.Sprintf(" %d (%d+%d, epoch %d, written %d)", i, info.K, info.M, info.Epoch, info.Written)
+				case errors.Is(err, shardstore.ErrDeleted):
+					text += fmt.Sprintf(" %d deleted", i)
+				case !errors.Is(err, shardstore.ErrNotFound):
+					text += fmt.Sprintf(" %d %v", i, err)
+				}
+			}
+		}
+	}
+	return text
 }
 
 // wanted returns the blobs that the metadata refers to.

@@ -35,6 +35,7 @@ type simClients struct {
 	failures []string // operations that a client was told to have failed
 	untidy   bool     // an operation failed, or a gateway died: shards that nobody wants may be left until the orphan sweep
 	busy     bool     // clients are at work
+	victims  []string // processes that may lose what they keep
 }
 
 type atomicCounter struct {
