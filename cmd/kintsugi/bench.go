@@ -34,6 +34,7 @@ The exit code is 1 when a request failed. Ctrl-C ends a run early and shows its 
 	for _, sub := range benchCommands {
 		cmd.AddCommand(newBenchOperation(sub.operation, sub.short, sub.long, sub.example))
 	}
+	cmd.AddCommand(newBenchChaosCommand())
 	return cmd
 }
 

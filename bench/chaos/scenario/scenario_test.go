@@ -87,6 +87,7 @@ func TestChoose(t *testing.T) {
 		{"metadata leader", "", "m2", 1},
 		{"a metadata follower", "", "m1", 1},
 		{"next storage node", "n1", "n3", 1},
+		{"next storage node", "n2", "n3", 1},
 		{"next storage node", "n4", "n1", 1},
 		{"all nodes", "", "g1 m1 m2 n1 n3 n4", 6},
 		{"gateway", "", "g1", 1},

@@ -3,6 +3,7 @@ package scenario
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -117,8 +118,11 @@ func (s Selector) Choose(nodes []Candidate, m int, last string, r *rand.Rand) ([
 		return nil, fmt.Errorf("there is no node %s", s.Name)
 	}
 	leader := mostLeads(nodes)
+	// All are shuffled before some are left out: which are able may depend on time, and should change the choice as little as can be.
+	order := slices.Clone(nodes)
+	r.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
 	var able []string
-	for _, n := range nodes {
+	for _, n := range order {
 		has := s.Role == "" || n.Role == s.Role || n.Role == RoleServer
 		if has && !n.Hit && (s.Which != Leader || n.Name == leader) && (s.Which != Follower || n.Name != leader) {
 			able = append(able, n.Name)
@@ -135,9 +139,8 @@ func (s Selector) Choose(nodes []Candidate, m int, last string, r *rand.Rand) ([
 		return nil, fmt.Errorf("%q: there are %d to choose from", s.text, len(able))
 	}
 	if s.Which == Next {
-		return []string{after(able, last)}, nil
+		return []string{after(nodes, able, last)}, nil
 	}
-	r.Shuffle(len(able), func(i, j int) { able[i], able[j] = able[j], able[i] })
 	return able[:want], nil
 }
 
@@ -152,12 +155,13 @@ func mostLeads(nodes []Candidate) (name string) {
 	return name
 }
 
-// after is the name that follows last, in the order of the cluster.
-func after(names []string, last string) string {
-	for i, n := range names {
-		if n == last {
-			return names[(i+1)%len(names)]
+// after is the first able node that follows last in the order of the cluster.
+func after(nodes []Candidate, able []string, last string) string {
+	start := slices.IndexFunc(nodes, func(n Candidate) bool { return n.Name == last })
+	for i := range nodes {
+		if name := nodes[(start+1+i)%len(nodes)].Name; slices.Contains(able, name) {
+			return name
 		}
 	}
-	return names[0]
+	return able[0]
 }

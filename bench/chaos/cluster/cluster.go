@@ -1,0 +1,230 @@
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Config says what cluster is started.
+type Config struct {
+	Program  string // the kintsugi binary
+	Dir      string // made; everything is kept there
+	Nodes    int
+	Metas    int
+	Gateways int
+	Code     string // such as 4+2
+	OutAfter time.Duration
+	Disk     int64    // size in bytes of every drive's file system; 0: that of Dir
+	Env      []string // added to that of the processes; the credentials are in it
+}
+
+// Cluster is a cluster of processes that runs.
+type Cluster struct {
+	config   Config
+	launcher *launcher
+	dev      *exec.Cmd
+	devDone  chan struct{}
+	output   *os.File // of dev
+	nodes    []*Node
+	mounts   []string
+}
+
+// Node is a process of the cluster. Its fields do not change, but for those that mu guards.
+type Node struct {
+	Role    string   `json:"role"`
+	Name    string   `json:"node"`
+	Addr    string   `json:"addr"`
+	Admin   string   `json:"admin"`
+	S3      string   `json:"s3"`
+	Dirs    []string `json:"dirs"`
+	Log     string   `json:"log"`
+	Command []string `json:"command"`
+
+	mu      sync.Mutex
+	PID     int           `json:"pid"`
+	own     chan struct{} // closed when a process that was started here has ended; nil if it was not
+	down    bool          // somebody killed it on purpose
+	stopped bool
+	starts  int // how often it was started here
+}
+
+// startTime bounds how long a cluster may take until it is ready.
+const startTime = 2 * time.Minute
+
+// ErrStart says that the cluster did not become ready.
+var ErrStart = errors.New("cluster: it did not start")
+
+// Start starts a cluster and waits until it is ready.
+func Start(ctx context.Context, c Config) (*Cluster, error) {
+	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
+		return nil, err
+	}
+	out, err := os.Create(filepath.Join(c.Dir, "dev.log"))
+	if err != nil {
+		return nil, err
+	}
+	k := &Cluster{config: c, launcher: newLauncher(), output: out, devDone: make(chan struct{})}
+	k.dev = exec.Command(c.Program, "dev", "--dir", k.dir(), "--nodes", strconv.Itoa(c.Nodes), "--metas", strconv.Itoa(c.Metas),
+		"--gateways", strconv.Itoa(c.Gateways), "--ec", c.Code, "--out-after", c.OutAfter.String())
+	k.dev.Env = append(os.Environ(), c.Env...)
+	k.dev.Stdout, k.dev.Stderr = out, out
+	k.dev.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	if err := k.launcher.start(k.dev); err != nil {
+		return nil, errors.Join(fmt.Errorf("%w: %w", ErrStart, err), out.Close())
+	}
+	go func() {
+		_ = k.dev.Wait() // that it ended is what matters
+		close(k.devDone)
+	}()
+	if err := k.waitReady(ctx); err != nil {
+		return nil, errors.Join(err, k.Close())
+	}
+	if c.Disk > 0 {
+		// Without disks of their own the cluster can do all but be full.
+		if err := k.mountDisks(ctx); err != nil && !errors.Is(err, ErrCannot) {
+			return nil, errors.Join(err, k.Close())
+		}
+	}
+	return k, nil
+}
+
+// dir is the directory that dev has to itself.
+func (k *Cluster) dir() string { return filepath.Join(k.config.Dir, "cluster") }
+
+// Dir is where the cluster keeps its secret and its logs.
+func (k *Cluster) Dir() string { return k.dir() }
+
+func (k *Cluster) waitReady(ctx context.Context) error {
+	return poll(ctx, startTime, func() error {
+		select {
+		case <-k.devDone:
+			return fmt.Errorf("%w:\n%s", ErrStart, k.lastOutput())
+		default:
+		}
+		data, err := os.ReadFile(filepath.Join(k.dir(), "cluster.json"))
+		if err != nil {
+			return errNotYet
+		}
+		var file struct {
+			Processes []*Node `json:"processes"`
+		}
+		if err := json.Unmarshal(data, &file); err != nil {
+			return fmt.Errorf("%w: cluster.json: %w", ErrStart, err)
+		}
+		k.nodes = file.Processes
+		return nil
+	})
+}
+
+// lastOutput is the end of what dev printed.
+func (k *Cluster) lastOutput() string {
+	data, err := os.ReadFile(k.output.Name())
+	if err != nil {
+		return err.Error()
+	}
+	const enough = 4 << 10
+	return string(bytes.TrimSpace(data[max(0, len(data)-enough):]))
+}
+
+// Nodes are the processes in the order of the cluster.
+func (k *Cluster) Nodes() []*Node { return k.nodes }
+
+// Node returns the process with that name.
+func (k *Cluster) Node(name string) (*Node, error) {
+	for _, n := range k.nodes {
+		if n.Name == name {
+			return n, nil
+		}
+	}
+	return nil, fmt.Errorf("cluster: there is no node %s", name)
+}
+
+// Endpoints are the URLs of S3.
+func (k *Cluster) Endpoints() (all []string) {
+	for _, n := range k.nodes {
+		if n.S3 != "" {
+			all = append(all, n.S3)
+		}
+	}
+	return all
+}
+
+// Close ends the processes: first those that were started here, then dev ends its own.
+func (k *Cluster) Close() error {
+	var ending sync.WaitGroup
+	for _, n := range k.nodes {
+		ending.Go(func() {
+			_ = n.Continue() // a stopped process does not hear
+			n.end()
+		})
+	}
+	ending.Wait()
+	err := k.dev.Process.Signal(syscall.SIGTERM)
+	if errors.Is(err, os.ErrProcessDone) {
+		err = nil
+	}
+	timer := time.NewTimer(time.Minute)
+	defer timer.Stop()
+	select {
+	case <-k.devDone:
+	case <-timer.C:
+		err = errors.Join(err, k.dev.Process.Kill())
+		<-k.devDone
+	}
+	k.launcher.close()
+	return errors.Join(err, k.unmount(), k.output.Close())
+}
+
+// errNotYet lets poll try again.
+var errNotYet = errors.New("not yet")
+
+// pollInterval is the pause between two looks.
+const pollInterval = 50 * time.Millisecond
+
+// poll calls look until it returns something else than errNotYet.
+func poll(ctx context.Context, limit time.Duration, look func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	tick := time.NewTicker(pollInterval)
+	defer tick.Stop()
+	for {
+		if err := look(); !errors.Is(err, errNotYet) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("cluster: waited %s: %w", limit, ctx.Err())
+		case <-tick.C:
+		}
+	}
+}
+
+// LogSize is how long a node's log is now.
+func (n *Node) LogSize() int64 {
+	info, err := os.Stat(n.Log)
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}
+
+// ReadLog returns what a log has from an offset on, at most limit bytes.
+func (n *Node) ReadLog(from, limit int64) ([]byte, error) {
+	f, err := os.Open(n.Log)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.NewSectionReader(f, from, limit))
+}

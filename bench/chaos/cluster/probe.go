@@ -1,0 +1,204 @@
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os/exec"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Status is what the cluster says of itself, as far as a run wants to know: `kintsugi admin status --json`.
+type Status struct {
+	Moving int `json:"partitionsMoving"`
+	Nodes  []struct {
+		Name  string `json:"name"`
+		Up    bool   `json:"up"`
+		Leads int    `json:"leads"`
+	} `json:"nodes"`
+	Drives []struct {
+		Node    string `json:"node"`
+		State   string `json:"state"`
+		Live    bool   `json:"live"`
+		Shards  uint64 `json:"shards"`
+		Used    uint64 `json:"usedBytes"`
+		Corrupt uint64 `json:"corruptShards"`
+	} `json:"drives"`
+	Metadata struct {
+		Lost  int `json:"groupsLost"`
+		Risky int `json:"groupsAtRisk"`
+	} `json:"metadata"`
+	Chunks *Chunks `json:"chunks"`
+	Repair struct {
+		PendingShards     int     `json:"pendingShards"`
+		PendingPartitions int     `json:"pendingPartitions"`
+		BytesPerSecond    float64 `json:"bytesPerSecond"`
+		ReadBytes         uint64  `json:"readBytes"`
+		WrittenBytes      uint64  `json:"writtenBytes"`
+	} `json:"repair"`
+}
+
+// Chunks counts chunks by how many shards they lack.
+type Chunks struct {
+	Total      uint64   `json:"total"`
+	Bytes      uint64   `json:"bytes"`
+	ByLost     []uint64 `json:"byLost"`
+	AtRisk     uint64   `json:"atRisk"`
+	Unreadable uint64   `json:"unreadable"`
+}
+
+// Whole tells whether every chunk has all its shards where they belong and nobody is missing.
+func (s *Status) Whole() bool {
+	if s.Chunks == nil || s.Chunks.Unreadable > 0 || s.Moving > 0 || s.Repair.PendingShards > 0 || s.Repair.PendingPartitions > 0 || s.Metadata.Lost > 0 {
+		return false
+	}
+	for lost, n := range s.Chunks.ByLost {
+		if lost > 0 && n > 0 {
+			return false
+		}
+	}
+	for _, n := range s.Nodes {
+		if !n.Up {
+			return false
+		}
+	}
+	for _, d := range s.Drives {
+		if d.State == "new" || d.State == "up" && !d.Live || d.Corrupt > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// Up is how many nodes the cluster holds for up.
+func (s *Status) Up() (n int) {
+	for _, node := range s.Nodes {
+		if node.Up {
+			n++
+		}
+	}
+	return n
+}
+
+// Audit is what is on the drives, whatever the cluster says: `kintsugi audit --json`.
+type Audit struct {
+	Chunks     uint64            `json:"chunks"`
+	Bytes      uint64            `json:"bytes"`
+	Lost       map[string]uint64 `json:"lost"`
+	Whole      uint64            `json:"whole"`
+	AtRisk     uint64            `json:"atRisk"`
+	Unreadable uint64            `json:"unreadable"`
+	Damaged    uint64            `json:"damaged"`
+	Disputed   uint64            `json:"disputed"`
+	Copies     uint64            `json:"copies"`
+}
+
+// commandTime bounds what a question may take.
+const commandTime = 20 * time.Second
+
+// Status asks the cluster.
+func (k *Cluster) Status(ctx context.Context) (Status, error) {
+	var s Status
+	return s, k.ask(ctx, &s, "admin", "status", "--json", "--dir", k.dir())
+}
+
+// Audit reads the drives.
+func (k *Cluster) Audit(ctx context.Context) (Audit, error) {
+	args := []string{"audit", "--json"}
+	for _, n := range k.nodes {
+		if n.Role == "storagenode" || n.Role == "server" {
+			args = append(args, n.Dirs...)
+		}
+	}
+	var a Audit
+	return a, k.ask(ctx, &a, args...)
+}
+
+// Scrub has every drive read all its shards now, and returns at once.
+func (k *Cluster) Scrub(ctx context.Context) error {
+	var order struct{}
+	return k.ask(ctx, &order, "admin", "scrub", "--no-wait", "--json", "--dir", k.dir())
+}
+
+// token lets metrics be read.
+func (k *Cluster) token(ctx context.Context) (string, error) {
+	out, err := k.command(ctx, "admin", "token", "--dir", k.dir())
+	return strings.TrimSpace(string(out)), err
+}
+
+// ask runs a command that prints JSON. It may end with a code other than 0, which says how the cluster is.
+func (k *Cluster) ask(ctx context.Context, into any, args ...string) error {
+	out, failed := k.command(ctx, args...)
+	if err := json.Unmarshal(out, into); err != nil {
+		return errors.Join(fmt.Errorf("cluster: %s: %w", strings.Join(args[:2], " "), err), failed)
+	}
+	return nil
+}
+
+func (k *Cluster) command(ctx context.Context, args ...string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, commandTime)
+	defer cancel()
+	var stderr bytes.Buffer
+	cmd := exec.CommandContext(ctx, k.config.Program, args...)
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		err = fmt.Errorf("cluster: %s: %w: %s", strings.Join(args[:2], " "), err, strings.TrimSpace(stderr.String()))
+	}
+	return out, err
+}
+
+// Metrics are the sums of a process's metrics over their labels, by name.
+type Metrics map[string]float64
+
+// metricsTime bounds a question to one process.
+const metricsTime = 3 * time.Second
+
+// maxMetricsBytes bounds the answer.
+const maxMetricsBytes = 8 << 20
+
+// Metrics asks one process.
+func (k *Cluster) Metrics(ctx context.Context, token string, n *Node) (Metrics, error) {
+	ctx, cancel := context.WithTimeout(ctx, metricsTime)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, n.Admin+"/metrics", nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxMetricsBytes))
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("cluster: %s: %s", n.Name, resp.Status)
+	}
+	return parseMetrics(string(text)), err
+}
+
+// Token returns what Metrics wants.
+func (k *Cluster) Token(ctx context.Context) (string, error) { return k.token(ctx) }
+
+// parseMetrics sums the samples of each name.
+func parseMetrics(text string) Metrics {
+	sums := Metrics{}
+	for line := range strings.Lines(text) {
+		i := strings.LastIndexByte(line, ' ')
+		if i < 0 || strings.HasPrefix(line, "#") {
+			continue
+		}
+		name, _, _ := strings.Cut(line[:i], "{")
+		if v, err := strconv.ParseFloat(strings.TrimSpace(line[i+1:]), 64); err == nil {
+			sums[name] += v
+		}
+	}
+	return sums
+}

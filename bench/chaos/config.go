@@ -1,0 +1,62 @@
+package chaos
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"kintsugi/bench/chaos/scenario"
+)
+
+// Config is a run.
+type Config struct {
+	Scenario scenario.Scenario
+	Seed     uint64
+	Duration time.Duration // the schedule is repeated until so much time of load is over; 0: once
+	Out      string        // directory of the report; "": none is written
+	Dir      string        // of the cluster's files; "": a temporary one, which is removed
+	Keep     bool          // leave the files there
+	Replay   string        // the command that makes this run again
+
+	Program string // the kintsugi binary, for a cluster that is started here
+
+	// A cluster that runs already, instead:
+	Endpoints    []string
+	AccessKey    string
+	SecretKey    string
+	Region       string
+	Bucket       string
+	FaultCommand string // with {fault} and {node}; "": no faults
+
+	Stdout io.Writer
+	TTY    bool // Stdout is a terminal
+
+	HealLimit time.Duration // how long the cluster may take to mend itself after a fault; 0: two minutes
+}
+
+// foreign tells whether the cluster was started by somebody else.
+func (c *Config) foreign() bool { return len(c.Endpoints) > 0 }
+
+// withDefaults fills in what was left out.
+func (c Config) withDefaults() (Config, error) {
+	if c.HealLimit == 0 {
+		c.HealLimit = 2 * time.Minute
+	}
+	if c.Region == "" {
+		c.Region = "us-east-1"
+	}
+	if c.Bucket == "" {
+		c.Bucket = fmt.Sprintf("chaos-%d-%d", c.Seed, time.Now().Unix())
+	}
+	if c.Stdout == nil {
+		c.Stdout = io.Discard
+	}
+	switch {
+	case !c.foreign() && c.Program == "":
+		return c, errors.New("chaos: neither a program to start nor an endpoint")
+	case c.foreign() && c.AccessKey == "":
+		return c, errors.New("chaos: keys for the endpoint are needed: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+	}
+	return c, nil
+}

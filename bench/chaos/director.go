@@ -1,0 +1,293 @@
+package chaos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"kintsugi/bench/chaos/cluster"
+	"kintsugi/bench/chaos/history"
+	"kintsugi/bench/chaos/oracle"
+	"kintsugi/bench/chaos/report"
+	"kintsugi/bench/chaos/scenario"
+)
+
+// director makes faults happen when the scenario says so.
+type director struct {
+	config   Config
+	injector injector
+	watcher  *watcher // nil: the cluster says nothing of itself
+	log      *history.Log
+	tell     func(string)
+	rand     *rand.Rand
+	next     map[scenario.Fault]string // the node that "next" chose last
+
+	running sync.WaitGroup // faults that are not undone
+
+	mu     sync.Mutex // guards all below
+	began  time.Duration
+	faults []*fault
+}
+
+// fault is one that happened, or could not.
+type fault struct {
+	report.Fault
+	begin, end, healed time.Duration // healed is 0 as long as it is not known
+	detected           time.Duration
+	over               bool // undone
+}
+
+// settleTime is how long a cluster that says nothing of itself has to recover.
+const settleTime = 10 * time.Second
+
+func newDirector(c Config, i injector, w *watcher, log *history.Log, tell func(string)) *director {
+	return &director{config: c, injector: i, watcher: w, log: log, tell: tell,
+		rand: rand.New(rand.NewPCG(c.Seed, 0xc4a05)), next: map[scenario.Fault]string{}}
+}
+
+// run makes all faults of the scenario happen, once or until the duration is over.
+func (d *director) run(ctx context.Context) error {
+	began := d.log.Now()
+	d.mu.Lock()
+	d.began = began
+	d.mu.Unlock()
+	watching, stop := context.WithCancel(ctx)
+	var follow sync.WaitGroup
+	follow.Go(func() { every(watching, statusInterval/2, d.follow) })
+	defer follow.Wait()
+	defer stop()
+	defer d.running.Wait()
+	for {
+		if err := d.round(ctx); err != nil {
+			return err
+		}
+		d.running.Wait()
+		if d.log.Now()-began >= d.config.Duration {
+			break
+		}
+		if err := d.waitHealed(ctx); err != nil {
+			return err
+		}
+	}
+	if err := d.waitHealed(ctx); err != nil {
+		return err
+	}
+	return pause(ctx, d.config.Scenario.Rest)
+}
+
+// round goes through the schedule once.
+func (d *director) round(ctx context.Context) error {
+	began := d.log.Now()
+	for _, step := range d.config.Scenario.Steps {
+		at := began + step.At.After
+		if step.At.Healed {
+			d.running.Wait()
+			if err := d.waitHealed(ctx); err != nil {
+				return err
+			}
+			at = d.log.Now() + step.At.After
+		}
+		for i := range step.Times {
+			if err := pause(ctx, at+time.Duration(i)*step.Every-d.log.Now()); err != nil {
+				return err
+			}
+			d.begin(ctx, step)
+		}
+	}
+	return nil
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(max(d, 0))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
+
+// begin chooses the nodes and starts the fault, which ends by itself.
+func (d *director) begin(ctx context.Context, step scenario.Step) {
+	all := without(d.injector.Candidates(ctx), d.hit())
+	nodes, err := step.Nodes.Choose(all, d.config.Scenario.Cluster.Code.M, d.next[step.Fault], d.rand)
+	slices.Sort(nodes)
+	how := cluster.How{Count: step.Count, Where: step.Where, Rand: rand.New(rand.NewPCG(d.rand.Uint64(), 1))}
+	f := &fault{Fault: report.Fault{Fault: string(step.Fault), Wanted: step.Nodes.String(), Nodes: nodes, Status: report.Injected, Allowed: step.Allowed},
+		begin: d.log.Now()}
+	d.mu.Lock()
+	d.faults = append(d.faults, f)
+	f.Number = len(d.faults)
+	d.mu.Unlock()
+	if err != nil {
+		d.fail(f, err)
+		return
+	}
+	if step.Nodes.Which == scenario.Next {
+		d.next[step.Fault] = nodes[0]
+	}
+	d.running.Go(func() { d.perform(ctx, f, step, how) })
+}
+
+// perform does it, waits, and undoes it, whatever happens to the run meanwhile.
+func (d *director) perform(ctx context.Context, f *fault, step scenario.Step, how cluster.How) {
+	text := fmt.Sprintf("fault %d: %s %v", f.Number, f.Fault.Fault, f.Nodes)
+	if step.For > 0 {
+		text += " for " + step.For.String()
+	}
+	d.tell(text)
+	lasting := context.WithoutCancel(ctx)
+	undo, err := d.injector.Inject(lasting, string(step.Fault), f.Nodes, how)
+	if err != nil {
+		d.fail(f, err)
+	} else {
+		_ = pause(ctx, step.For) // a run that is broken off undoes its faults at once
+	}
+	if undo != nil {
+		if err := undo(lasting); err != nil {
+			d.fail(f, err)
+		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	f.end, f.over = d.log.Now(), true
+}
+
+// fail notes why a fault did not happen.
+func (d *director) fail(f *fault, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	f.Status, f.Reason, f.over, f.end = report.FaultNotThere, err.Error(), true, d.log.Now()
+	if errors.Is(err, cluster.ErrCannot) {
+		f.Status = report.FaultSkipped
+	}
+	d.tell(fmt.Sprintf("fault %d: %s is %s: %v", f.Number, f.Fault.Fault, f.Status, err))
+}
+
+// hit are the nodes of which a fault may still be felt.
+func (d *director) hit() map[string]bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	hit := map[string]bool{}
+	for _, f := range d.faults {
+		for _, n := range f.Nodes {
+			if f.Status == report.Injected && (!f.over || d.watcher != nil && f.healed == 0) {
+				hit[n] = true
+			}
+		}
+	}
+	return hit
+}
+
+// follow finds out when faults were noticed by the cluster, and when everything was whole again.
+func (d *director) follow() {
+	if d.watcher == nil {
+		return
+	}
+	status, asked := d.watcher.status()
+	whole := asked >= 0 && status.Whole()
+	up := map[string]bool{}
+	for _, n := range status.Nodes {
+		up[n.Name] = n.Up
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	quiet := !slices.ContainsFunc(d.faults, func(f *fault) bool { return !f.over })
+	for _, f := range d.faults {
+		if f.Status != report.Injected || asked < f.begin {
+			continue
+		}
+		if f.detected == 0 && f.healed == 0 && !slices.ContainsFunc(f.Nodes, func(n string) bool { return up[n] }) {
+			f.detected = asked - f.begin
+		}
+		if f.healed == 0 && quiet && whole && asked > f.end {
+			f.healed = asked
+		}
+	}
+}
+
+// isHealed tells whether the last traces of all faults are gone.
+func (d *director) isHealed() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, f := range d.faults {
+		switch {
+		case f.Status != report.Injected:
+		case !f.over, d.watcher != nil && f.healed == 0, d.watcher == nil && d.log.Now() < f.end+settleTime:
+			return false
+		}
+	}
+	return true
+}
+
+// waitHealed waits until the cluster has mended itself. That it does not in time is for the oracles to say.
+func (d *director) waitHealed(ctx context.Context) error {
+	limit := d.log.Now() + d.config.HealLimit
+	for !d.isHealed() && d.log.Now() < limit {
+		if err := pause(ctx, 100*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// healGuess is how long mending takes, for a guess at how long a run will.
+const healGuess = 8 * time.Second
+
+// nominal is about how long one round takes.
+func nominal(s scenario.Scenario) (total time.Duration) {
+	for _, step := range s.Steps {
+		at := step.At.After
+		if step.At.Healed {
+			at += total + healGuess
+		}
+		total = max(total, at+step.For+time.Duration(step.Times-1)*step.Every)
+	}
+	return total + healGuess + s.Rest
+}
+
+// remaining is a guess.
+func (d *director) remaining() time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	total := nominal(d.config.Scenario)
+	rounds := max(1, int((d.config.Duration+total-1)/total))
+	return max(0, d.began+time.Duration(rounds)*total-d.log.Now())
+}
+
+// snapshot returns what has happened so far.
+func (d *director) snapshot() []fault {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	all := make([]fault, len(d.faults))
+	for i, f := range d.faults {
+		all[i] = *f
+	}
+	return all
+}
+
+// recovered is when a fault was of no more consequence.
+func (f *fault) recovered() time.Duration {
+	switch {
+	case !f.over:
+		return time.Duration(1<<63 - 1)
+	case f.healed > 0:
+		return f.healed
+	}
+	return f.end + settleTime
+}
+
+// windows are the times when failures of requests are allowed.
+func windows(faults []fault) (all []oracle.Window) {
+	for _, f := range faults {
+		if f.Status == report.Injected && f.Allowed != string(oracle.None) {
+			all = append(all, oracle.Window{Begin: f.begin, End: f.recovered(), Tolerance: oracle.Tolerance(f.Allowed), Fault: f.Number})
+		}
+	}
+	return all
+}
