@@ -174,6 +174,19 @@ func (r *request) bucketRecord(ctx context.Context) (meta.Bucket, error) {
 	return r.server.config.Meta.Bucket(ctx, r.bucket, meta.Linearizable)
 }
 
+// expectBucket fails where the bucket does not exist, for requests whose commit makes sure of it anyway: that any
+// replica has it will do, and only one that does not is worth a question to the leader.
+func (r *request) expectBucket(ctx context.Context) error {
+	if !validBucketName(r.bucket) {
+		return errNoSuchBucket
+	}
+	if _, err := r.server.config.Meta.Bucket(ctx, r.bucket, meta.Eventual); err == nil {
+		return nil
+	}
+	_, err := r.bucketRecord(ctx)
+	return err
+}
+
 // needBucket fails unless the bucket exists.
 func (r *request) needBucket() error {
 	ctx, cancel := r.context()

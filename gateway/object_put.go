@@ -63,7 +63,7 @@ func (r *request) checkUpload() (err error) {
 func (r *request) checkTarget(condition meta.Condition) error {
 	ctx, cancel := r.context()
 	defer cancel()
-	if _, err := r.bucketRecord(ctx); err != nil {
+	if err := r.expectBucket(ctx); err != nil {
 		return err
 	}
 	if condition == (meta.Condition{}) {
