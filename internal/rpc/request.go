@@ -11,6 +11,13 @@ import (
 // end may be stopped, and the buffers are needed.
 const stall = 30 * time.Second
 
+// A body may take as long as the caller waits, but each piece of it must come within pieceTime: a process that is stopped
+// in the middle of many would else hold the memory for them, which the calls of others wait for.
+const (
+	pieceSize = 256 << 10
+	pieceTime = 3 * time.Second
+)
+
 // Request is a call as the server sees it. It is valid until the handler returns; Head, too.
 type Request struct {
 	From   Identity
@@ -56,12 +63,16 @@ func (r *Request) ReadBody(p []byte) error {
 		return errRead
 	}
 	r.unread = 0
-	if !r.conn.buffered(len(p)) {
-		r.bound()
-	}
-	if err := r.conn.readFull(p); err != nil {
-		r.conn.failed = true
-		return fmt.Errorf("%w: %s: %w", ErrBroken, r.From.Node, err)
+	for len(p) > 0 {
+		piece := p[:min(len(p), pieceSize)]
+		if !r.conn.buffered(len(piece)) {
+			r.boundWithin(pieceTime)
+		}
+		if err := r.conn.readFull(piece); err != nil {
+			r.conn.failed = true
+			return fmt.Errorf("%w: %s: %w", ErrBroken, r.From.Node, err)
+		}
+		p = p[len(piece):]
 	}
 	return nil
 }
@@ -137,6 +148,16 @@ func (r *Request) bound() {
 	deadline := r.deadline
 	if deadline.IsZero() {
 		deadline = time.Now().Add(stall)
+	}
+	r.bounded = true
+	r.conn.raw.SetDeadline(deadline)
+}
+
+// boundWithin is bound for what must come within a time.
+func (r *Request) boundWithin(limit time.Duration) {
+	deadline := time.Now().Add(limit)
+	if !r.deadline.IsZero() && r.deadline.Before(deadline) {
+		deadline = r.deadline
 	}
 	r.bounded = true
 	r.conn.raw.SetDeadline(deadline)

@@ -135,3 +135,49 @@ func TestCallContext(t *testing.T) {
 		}
 	})
 }
+
+// A caller that is stopped in the middle of a body does not keep the memory for it as long as it wanted to wait; one that is
+// only slow may.
+func TestBodyThatStops(t *testing.T) {
+	secret := newSecret(t)
+	synctest.Test(t, func(t *testing.T) {
+		network := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
+		serverConfig, clientConfig := config(secret, "server", Storage), config(secret, "client", Gateway)
+		serverConfig.Plain = func(net.Addr) bool { return true }
+		clientConfig.Plain = serverConfig.Plain
+		s := startServerOn(t, serverConfig, network)
+		if err := clientConfig.complete(); err != nil {
+			t.Fatal(err)
+		}
+		p, err := newProver(clientConfig)
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := network.dial(t.Context(), s.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer raw.Close()
+		c, err := p.dial(t.Context(), raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := header{kind: kindCall, method: methodEcho, waitMS: 3_600_000, bodySize: 4 * pieceSize}
+		if _, err := raw.Write(appendHeader(nil, c.version, h, nil)); err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			time.Sleep(pieceTime - time.Second)
+			if _, err := raw.Write(pattern(pieceSize)); err != nil {
+				t.Fatalf("a slow body: %v", err)
+			}
+		}
+		start := time.Now()
+		if _, _, err := c.read(nil); err == nil {
+			t.Error("half a body was answered")
+		}
+		if waited := time.Since(start); waited > pieceTime {
+			t.Errorf("the server waited for %v", waited)
+		}
+	})
+}
