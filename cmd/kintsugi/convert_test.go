@@ -112,9 +112,6 @@ func TestConvert(t *testing.T) {
 	checkKeepsakes(t, c.servers[0].client())
 }
 
-// begun is what the log says first.
-const begun = "a store in one process becomes the first node"
-
 // A conversion that ends with the power is completed by the next start.
 func TestConvertKilled(t *testing.T) {
 	replicas := func(dirs []string) (n int) {
@@ -129,16 +126,24 @@ func TestConvertKilled(t *testing.T) {
 		_, err := os.Stat(clusterRecordPath(dir))
 		return err == nil
 	}
+	type state struct {
+		log      string
+		dirs     []string
+		replicas int // at first
+	}
+	hasBegun := func(s state) bool {
+		return strings.Contains(s.log, "a store in one process becomes the first node")
+	}
 	cases := []struct {
 		name  string
-		after time.Duration // since reached said yes
-		is    func(log string, dirs []string, before int) bool
+		at    func(state) bool
+		later time.Duration // than at
 	}{
-		{"as it begins", 0, func(log string, _ []string, _ int) bool { return strings.Contains(log, begun) }},
-		{"a little later", 30 * time.Millisecond, func(log string, _ []string, _ int) bool { return strings.Contains(log, begun) }},
-		{"while groups lose their members", 150 * time.Millisecond, func(log string, _ []string, _ int) bool { return strings.Contains(log, begun) }},
-		{"while replicas are removed", 0, func(_ string, dirs []string, before int) bool { return replicas(dirs) < before }},
-		{"as the founding is noted", 0, func(_ string, dirs []string, _ int) bool { return slices.ContainsFunc(dirs, hasRecord) }},
+		{"as it begins", hasBegun, 0},
+		{"a little later", hasBegun, 30 * time.Millisecond},
+		{"while groups lose their members", hasBegun, 150 * time.Millisecond},
+		{"while replicas are removed", func(s state) bool { return replicas(s.dirs) < s.replicas }, 0},
+		{"as the founding is noted", func(s state) bool { return slices.ContainsFunc(s.dirs, hasRecord) }, 0},
 	}
 	archive, err := filepath.Glob(archives)
 	must(t, err)
@@ -146,7 +151,7 @@ func TestConvertKilled(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			dirs := unpack(t, archive[len(archive)-1])
 			c, before := newTrio(t, dirs), replicas(dirs)
-			c.convertUntil(tc.after, func(log string) bool { return tc.is(log, dirs, before) })
+			c.convertUntil(func(log string) bool { return tc.at(state{log, dirs, before}) }, tc.later)
 			t.Logf("left: %d replicas of %d, record %t", replicas(dirs), before, slices.ContainsFunc(dirs, hasRecord))
 			c.start(0)
 			checkKeepsakes(t, c.servers[0].client())
@@ -157,8 +162,8 @@ func TestConvertKilled(t *testing.T) {
 	}
 }
 
-// convertUntil starts the first server and kills it when reached says so.
-func (c *trio) convertUntil(after time.Duration, reached func(log string) bool) {
+// convertUntil starts the first server and kills it a while after reached says so.
+func (c *trio) convertUntil(reached func(log string) bool, later time.Duration) {
 	c.t.Helper()
 	args := append([]string{"server", "--s3-addr", "127.0.0.1:0", "--admin-addr", "127.0.0.1:0"}, c.args[0]...)
 	cmd, log := exec.Command(os.Args[0], append(args, c.dirs[0]...)...), &syncBuffer{}
@@ -168,7 +173,7 @@ func (c *trio) convertUntil(after time.Duration, reached func(log string) bool) 
 	for !reached(log.String()) && time.Now().Before(deadline) {
 		time.Sleep(time.Millisecond) // between two looks
 	}
-	time.Sleep(after) // the point within the conversion: not a state to wait for
+	time.Sleep(later) // the point within the conversion: not a state to wait for
 	must(c.t, cmd.Process.Signal(syscall.SIGKILL))
 	if err := cmd.Wait(); err == nil || !time.Now().Before(deadline) {
 		c.t.Fatal(fmt.Errorf("it ended by itself or took too long: %w\n%s", err, log))

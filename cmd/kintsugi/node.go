@@ -87,7 +87,7 @@ func newNode(ctx context.Context, cfg nodeConfig, log *slog.Logger, ports listen
 	}
 	rpcConfig := rpc.Config{
 		Self:   rpc.Identity{Node: self.Name, Roles: cfg.roles, Incarnation: self.Incarnation},
-		Secret: cfg.secret, Dial: cfg.dial, Logger: log, Registerer: n.metrics,
+		Secret: cfg.secret, Dial: cfg.dial, MaxVersion: cfg.rpcVersion, Logger: log, Registerer: n.metrics,
 	}
 	var err error
 	if n.client, err = rpc.NewClient(rpcConfig); err != nil {

@@ -26,7 +26,8 @@ type nodeConfig struct {
 	secretFile string
 	secret     *secret.Secret
 
-	dial func(ctx context.Context, addr string) (net.Conn, error) // nil: TCP
+	dial       func(ctx context.Context, addr string) (net.Conn, error) // nil: TCP
+	rpcVersion uint8                                                    // spoken at most; 0: the newest. Lower ones are for tests of mixed releases
 }
 
 const (

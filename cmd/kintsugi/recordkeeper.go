@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"io/fs"
 	"log/slog"
 	"os"
 	"sync"
@@ -68,18 +70,33 @@ func (k *recordKeeper) reserve(newID func() uint64) (uint64, error) {
 	if host := k.get().Host; host != 0 {
 		return host, nil
 	}
-	for _, dir := range k.dirs {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return 0, err
-		}
+	if err := k.makeDirs(); err != nil {
+		return 0, err
 	}
 	host := newID()
 	return host, k.update(func(r *clusterRecord) { r.Host = host })
 }
 
+// makeDirs makes the directories of a node that starts for the first time.
+func (k *recordKeeper) makeDirs() error {
+	for _, dir := range k.dirs {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // found keeps what the cluster was founded with.
 func (k *recordKeeper) found(f membership.Founding) error {
-	return k.update(func(r *clusterRecord) { r.Founding = &f })
+	keep := func(r *clusterRecord) { r.Founding = &f }
+	err := k.update(keep)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = k.makeDirs(); err == nil {
+			err = k.update(keep)
+		}
+	}
+	return err
 }
 
 // peers keeps where other nodes were, for the next start.
