@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -57,6 +58,16 @@ func startCluster(t *testing.T, shape devShape) *testCluster {
 		c.checkLogs()
 	})
 	return c
+}
+
+// withoutRaceDetector skips what takes too long with it: all processes of a cluster have it, too. make test-cluster
+// runs everything.
+func withoutRaceDetector(t *testing.T) {
+	t.Helper()
+	info, ok := debug.ReadBuildInfo()
+	if ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
+		t.Skip("not with the race detector: make test-cluster")
+	}
 }
 
 // run starts dev and waits until the cluster is ready.

@@ -87,6 +87,7 @@ func TestClusterKillTwoStorageNodes(t *testing.T) {
 // Two storage nodes are stopped so long that the others do without them, and go on in the middle of what they did:
 // nobody notices, and what they write late is refused.
 func TestClusterStopTwoStorageNodes(t *testing.T) {
+	withoutRaceDetector(t)
 	s := scale()
 	c := startCluster(t, s.shape)
 	l := newClusterLoad(t, c.endpoints(), s.workers, s.keys, 2)
@@ -157,6 +158,7 @@ func TestClusterKillMetadataLeader(t *testing.T) {
 
 // A leader that is stopped is replaced, and serves nothing stale when it goes on.
 func TestClusterStopMetadataLeader(t *testing.T) {
+	withoutRaceDetector(t)
 	s := scale()
 	c := startCluster(t, s.shape)
 	l := newClusterLoad(t, c.endpoints(), s.workers, s.keys, 4)
@@ -180,6 +182,7 @@ func TestClusterStopMetadataLeader(t *testing.T) {
 // One storage node more than may die: what lacks shards is answered with 503 within 5 s, never with 404, and all of it is
 // there when they are back.
 func TestClusterKillOneTooMany(t *testing.T) {
+	withoutRaceDetector(t)
 	s := scale()
 	c := startCluster(t, s.shape)
 	l := newClusterLoad(t, c.endpoints(), s.workers, s.keys, 5)

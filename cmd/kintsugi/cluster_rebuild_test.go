@@ -61,6 +61,7 @@ func (f rebuildFigures) tell(t *testing.T) {
 // A dead node's shards are rebuilt on the others; when it is back its surplus goes; and an empty directory in the
 // place of a full one is filled.
 func TestClusterRebuild(t *testing.T) {
+	withoutRaceDetector(t)
 	s := scale()
 	if !isFull() {
 		s.shape.storage = 7 // 4+2 stays possible without one

@@ -44,6 +44,7 @@ func (c *testCluster) changeMap(change admin.Change) admin.Plan {
 
 // Three nodes come and go again under load: nobody notices, and no more moves than must.
 func TestClusterScale(t *testing.T) {
+	withoutRaceDetector(t)
 	s := scale()
 	objects, sizeBytes := 400, 64<<10
 	if isFull() {
