@@ -33,6 +33,7 @@ type Config struct {
 	TTY    bool // Stdout is a terminal
 
 	HealLimit time.Duration // how long the cluster may take to mend itself after a fault; 0: two minutes
+	Settle    time.Duration // how long one that cannot say that it is mended is given; 0: ten seconds
 }
 
 // foreign tells whether the cluster was started by somebody else.
@@ -42,6 +43,9 @@ func (c *Config) foreign() bool { return len(c.Endpoints) > 0 }
 func (c Config) withDefaults() (Config, error) {
 	if c.HealLimit == 0 {
 		c.HealLimit = 2 * time.Minute
+	}
+	if c.Settle == 0 {
+		c.Settle = 10 * time.Second
 	}
 	if c.Region == "" {
 		c.Region = "us-east-1"

@@ -38,11 +38,9 @@ type fault struct {
 	report.Fault
 	begin, end, healed time.Duration // healed is 0 as long as it is not known
 	detected           time.Duration
-	over               bool // undone
+	over               bool          // undone
+	settle             time.Duration // after end it is of no more consequence, if nobody can tell
 }
-
-// settleTime is how long a cluster that says nothing of itself has to recover.
-const settleTime = 10 * time.Second
 
 func newDirector(c Config, i injector, w *watcher, log *history.Log, tell func(string)) *director {
 	return &director{config: c, injector: i, watcher: w, log: log, tell: tell,
@@ -119,7 +117,7 @@ func (d *director) begin(ctx context.Context, step scenario.Step) {
 	slices.Sort(nodes)
 	how := cluster.How{Count: step.Count, Where: step.Where, Rand: rand.New(rand.NewPCG(d.rand.Uint64(), 1))}
 	f := &fault{Fault: report.Fault{Fault: string(step.Fault), Wanted: step.Nodes.String(), Nodes: nodes, Status: report.Injected, Allowed: step.Allowed},
-		begin: d.log.Now()}
+		begin: d.log.Now(), settle: d.config.Settle}
 	d.mu.Lock()
 	d.faults = append(d.faults, f)
 	f.Number = len(d.faults)
@@ -218,7 +216,7 @@ func (d *director) isHealed() bool {
 	for _, f := range d.faults {
 		switch {
 		case f.Status != report.Injected:
-		case !f.over, d.watcher != nil && f.healed == 0, d.watcher == nil && d.log.Now() < f.end+settleTime:
+		case !f.over, d.watcher != nil && f.healed == 0, d.watcher == nil && d.log.Now() < f.end+d.config.Settle:
 			return false
 		}
 	}
@@ -279,7 +277,7 @@ func (f *fault) recovered() time.Duration {
 	case f.healed > 0:
 		return f.healed
 	}
-	return f.end + settleTime
+	return f.end + f.settle
 }
 
 // windows are the times when failures of requests are allowed.

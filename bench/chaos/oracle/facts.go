@@ -42,15 +42,15 @@ func result(w *history.Op) uint32 {
 	return w.Version
 }
 
-// replaced returns an acknowledged write that began after the version was made for certain, and had ended before the time: who
-// reads afterwards cannot find that version. It returns nil if there is none.
-func (f *facts) replaced(version uint32, before time.Duration) *history.Op {
-	made, known := f.made(version, before)
+// replaced returns an acknowledged write that began after the version was made for certain, and had ended before the read began:
+// who reads afterwards cannot find that version. It returns nil if there is none.
+func (f *facts) replaced(version uint32, read *history.Op) *history.Op {
+	made, known := f.made(version, read.End)
 	if !known {
 		return nil // then nothing is certain
 	}
 	for i := range f.writes {
-		if w := &f.writes[i]; w.Outcome == history.OK && result(w) != version && w.Begin > made && w.End < before {
+		if w := &f.writes[i]; w.Outcome == history.OK && result(w) != version && w.Begin > made && w.End < read.Begin {
 			return w
 		}
 	}
@@ -58,10 +58,10 @@ func (f *facts) replaced(version uint32, before time.Duration) *history.Op {
 }
 
 // made is when the version was made at the latest, by a write that began before the time. Before the run there was none.
-func (f *facts) made(version uint32, before time.Duration) (at time.Duration, known bool) {
+func (f *facts) made(version uint32, until time.Duration) (at time.Duration, known bool) {
 	at, known = -1, version == history.NoVersion
 	for i := range f.writes {
-		if w := &f.writes[i]; result(w) == version && w.Begin <= before {
+		if w := &f.writes[i]; result(w) == version && w.Begin <= until {
 			at, known = max(at, end(w)), true
 		}
 	}

@@ -14,7 +14,7 @@ func Honest(s history.Snapshot) Verdict {
 		f := newFacts(ops)
 		for _, o := range ops {
 			if o.Kind.Reads() && o.Outcome == history.Absent && !o.Final {
-				if w := f.replaced(history.NoVersion, o.Begin); w != nil {
+				if w := f.replaced(history.NoVersion, &o); w != nil {
 					failures = append(failures, failure("404 for an object that exists", o,
 						fmt.Sprintf("version %d was acknowledged at %.3fs, and no delete began since", w.Version, w.End.Seconds()), ops))
 				}

@@ -59,7 +59,7 @@ func lastRead(ops []history.Op, book *history.Book, key int32, listing *history.
 		return []Failure{failure("an object cannot be read at the end: "+last.Outcome.String(), *last, "", ops)}, false
 	}
 	there = last.Outcome == history.OK
-	if w := newFacts(ops).replaced(last.Version, last.Begin); w != nil {
+	if w := newFacts(ops).replaced(last.Version, last); w != nil {
 		title := "an acknowledged write is lost"
 		switch {
 		case w.Kind == history.Delete:
