@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"runtime"
 	"strings"
 	"time"
 
@@ -172,5 +173,12 @@ func (c *nodeConfig) tune() {
 			memory += role.bytes
 		}
 	}
-	tuneRuntime(len(c.dirs), min(memory, serverMemory))
+	processors := 0 // a gateway syncs nothing
+	switch {
+	case c.roles&rpc.Gateway == 0:
+		processors = runtime.NumCPU() + len(c.dirs) // more would only wake each other: others share the machine
+	case len(c.dirs) > 0:
+		processors = manyProcessors(len(c.dirs))
+	}
+	tuneRuntime(processors, min(memory, serverMemory))
 }

@@ -142,7 +142,7 @@ const serverMemory = 200 << 20
 
 // runServer serves until ctx ends, then drains and stops.
 func runServer(ctx context.Context, cfg serverConfig, out, logOut io.Writer) error {
-	tuneRuntime(len(cfg.dirs), serverMemory)
+	tuneRuntime(manyProcessors(len(cfg.dirs)), serverMemory)
 	log := slog.New(slog.NewTextHandler(logOut, &slog.HandlerOptions{Level: cfg.logLevel}))
 	ports, err := listen(cfg)
 	if err != nil {
@@ -163,12 +163,11 @@ func runServer(ctx context.Context, cfg serverConfig, out, logOut io.Writer) err
 	return errors.Join(err, e.close())
 }
 
-// tuneRuntime gives blocked syncs processors of their own: a blocked fdatasync
-// keeps its P until the monitor takes it back, and with few of them group commit starves. memory is a soft
-// limit, bytes: collect harder rather than grow. The operator's environment wins.
-func tuneRuntime(syncers int, memory int64) {
-	if os.Getenv("GOMAXPROCS") == "" && syncers > 0 {
-		runtime.GOMAXPROCS(max(8, runtime.NumCPU()+syncers))
+// tuneRuntime sets how many processors the runtime uses, 0 for one per core, and a soft limit of its memory, bytes:
+// collect harder rather than grow. The operator's environment wins.
+func tuneRuntime(processors int, memory int64) {
+	if os.Getenv("GOMAXPROCS") == "" && processors > 0 {
+		runtime.GOMAXPROCS(processors)
 	}
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(50) // memory is mostly pooled buffers; what is collected is small
@@ -177,6 +176,10 @@ func tuneRuntime(syncers int, memory int64) {
 		debug.SetMemoryLimit(memory)
 	}
 }
+
+// manyProcessors gives blocked syncs processors of their own: a blocked fdatasync keeps its P until the monitor
+// takes it back, and with few of them group commit starves.
+func manyProcessors(drives int) int { return max(8, runtime.NumCPU()+drives) }
 
 // banner tells how to use the server. Secrets are printed only when they were just made.
 func banner(out io.Writer, cfg serverConfig, e *embedded, ports listeners) {
