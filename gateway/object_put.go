@@ -242,11 +242,11 @@ func (s *storedBody) discard(cause error) {
 	})
 }
 
-// refused tells whether err says that a write has certainly not happened: the body was
-// bad, or the state machine answered.
+// refused tells whether err says that a write has certainly not happened, and will not: the body was
+// bad, or the state machine answered the one command that was sent.
 func refused(err error) bool {
 	answer := answerTo(err)
-	return answer.Status < 500 && answer.Code != errRequestTimeout.Code
+	return answer.Status < 500 && answer.Code != errRequestTimeout.Code && !errors.Is(err, meta.ErrUncertain)
 }
 
 // limitedBody ends a body of unknown length that exceeds the most that S3 takes, and remembers why reading failed.

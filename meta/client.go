@@ -68,9 +68,14 @@ func (c *Client) change(ctx context.Context, bucket, key string, op Op, body any
 // is empty, it waits: nobody must be told that a bucket is gone which then stays.
 func (c *Client) patient(ctx context.Context, group int, bucket string, op Op, body any) (any, error) {
 	deadline := time.Now().Add(frozenPatience)
+	uncertain := false
 	for {
 		result, err := c.propose(ctx, group, op, body)
-		if !errors.Is(err, ErrBusy) {
+		uncertain = uncertain || errors.Is(err, ErrUncertain)
+		switch {
+		case !errors.Is(err, ErrBusy) && err != nil && uncertain:
+			return result, fmt.Errorf("%w: %w", err, ErrUncertain)
+		case !errors.Is(err, ErrBusy):
 			return result, err
 		}
 		if time.Now().After(deadline) {

@@ -23,6 +23,10 @@ var (
 	ErrBusy           = errors.New("bucket is being created or deleted by another request")
 )
 
+// ErrUncertain comes with the refusal of a command that was sent before, and whose answer was lost: the earlier sending may
+// have been executed, or may be yet. What the command refers to must be left alone.
+var ErrUncertain = errors.New("an earlier sending of the command may be executed")
+
 // errorCodes are the numbers of the errors between processes. They never change; 0 is no error.
 var errorCodes = []struct {
 	code uint16

@@ -95,7 +95,7 @@ func newClient(cfg Config, c caller) (*Client, error) {
 func (c *Client) Groups() int { return c.cfg.Groups }
 
 // Propose implements meta.Consensus. A command whose outcome is not known is sent again: its request id lets
-// the state machine tell a repetition.
+// the state machine tell a repetition. If that is refused, the error is a meta.ErrUncertain, too.
 func (c *Client) Propose(ctx context.Context, group int, cmd []byte) (any, error) {
 	return c.run(ctx, &request{kind: proposal, group: group, cmd: cmd})
 }
@@ -162,6 +162,9 @@ func (c *Client) run(ctx context.Context, r *request) (any, error) {
 		}
 		if isFinal(err) && !s.doubts(host, err) {
 			c.metrics.observe(r.kind, began, err)
+			if err != nil && s.uncertain {
+				err = fmt.Errorf("%w: %w", err, meta.ErrUncertain)
+			}
 			return result, err
 		}
 		if err := c.rest(ctx, s.failed(host, err), end); err != nil {

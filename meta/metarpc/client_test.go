@@ -87,6 +87,26 @@ func TestLostAnswers(t *testing.T) {
 	})
 }
 
+// The refusal of a command says whether an earlier sending of it may be executed still: its blobs are needed then.
+func TestRefusalAfterALostAnswer(t *testing.T) {
+	inBubble(t, 0, func(t *testing.T, c *fakeCluster, client *meta.Client) {
+		mustPut(t, client, "key")
+		put := inline("key", "body")
+		put.Condition.IfNoneMatch = true
+		if _, err := client.PutObject(t.Context(), put); !errors.Is(err, meta.ErrPrecondition) || errors.Is(err, meta.ErrUncertain) {
+			t.Errorf("sent once: %v", err)
+		}
+		c.change(func() { c.leader, c.hosts[1].hint = 2, 2 })
+		if _, err := client.PutObject(t.Context(), put); !errors.Is(err, meta.ErrPrecondition) || errors.Is(err, meta.ErrUncertain) {
+			t.Errorf("sent to one who did not lead first: %v", err)
+		}
+		c.change(func() { c.hosts[2].dropping = 1 })
+		if _, err := client.PutObject(t.Context(), put); !errors.Is(err, meta.ErrPrecondition) || !errors.Is(err, meta.ErrUncertain) {
+			t.Errorf("sent twice: %v", err)
+		}
+	})
+}
+
 // A leader that is stopped takes calls and says nothing. The call goes on elsewhere in time, and those after it at once.
 func TestStoppedLeader(t *testing.T) {
 	inBubble(t, 0, func(t *testing.T, c *fakeCluster, client *meta.Client) {

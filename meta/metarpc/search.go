@@ -20,6 +20,8 @@ type search struct {
 	again   int      // hints to those that were asked before
 	pause   time.Duration
 	last    error // of the last attempt
+	// uncertain: a proposal that failed may be executed, as late as its receiver, perhaps stopped, comes to it.
+	uncertain bool
 }
 
 // next chooses whom to ask: the leader if one is known, else one replica after the other. Those that were
@@ -137,6 +139,7 @@ func (s *search) failed(host uint64, err error) time.Duration {
 		s.asked = append(s.asked, host)
 	}
 	s.last = err
+	s.uncertain = s.uncertain || s.request.kind == proposal && !neverProposed(err)
 	reason, suspicion := reasonOf(err)
 	c.metrics.retries.WithLabelValues(reason).Inc()
 	if suspicion > 0 {
@@ -182,6 +185,12 @@ func (s *search) followed(host uint64, err error) bool {
 	}
 	leader.Store(notLeader.Leader)
 	return false
+}
+
+// neverProposed tells whether a proposal failed before anybody could execute it.
+func neverProposed(err error) bool {
+	var notLeader *raftgroup.NotLeaderError
+	return errors.As(err, &notLeader) || errors.Is(err, raftgroup.ErrBusy) || errors.Is(err, rpc.ErrRefused) || errors.Is(err, errNoHosts)
 }
 
 // Times for which a replica is asked after all others.
