@@ -5,8 +5,10 @@ DATA        ?= ./data
 FUZZTIME    ?= 10s
 STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
 RACE        ?= -race
+CHAOS       ?= kill-m
+SEEDS       ?= 1 2 3 4 5 6 7 8 9 10
 
-.PHONY: help run build test test-clients test-crash test-cluster cluster-figures check fmt-check vet staticcheck imports bench fuzz clean
+.PHONY: help run build test test-clients test-crash test-cluster cluster-figures chaos chaos-short chaos-long check fmt-check vet staticcheck imports bench fuzz clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -34,6 +36,19 @@ cluster-figures: ## the same at full size and a comparison with one process; pri
 	@mkdir -p bin
 	@FULL=1 $(GO) test -v -count=1 -timeout 90m -run '^TestCluster' ./cmd/kintsugi > bin/cluster-figures.log 2>&1; \
 		status=$$?; sed -n 's/.*figure: //p; /^ *--- FAIL/p' bin/cluster-figures.log; exit $$status
+
+chaos: build ## break a cluster under load and prove that nothing is lost; CHAOS=scenario; report/index.html shows it
+	./bin/kintsugi bench chaos --scenario $(CHAOS) --out report
+
+chaos-short: build ## the same in less than a minute: one node, a small load
+	./bin/kintsugi bench chaos --scenario kill-one --seed 1 --out report
+
+chaos-long: build ## every scenario with every seed of SEEDS; stops at the first that fails, whose report is in report/
+	@for seed in $(SEEDS); do \
+		for scenario in $$(./bin/kintsugi bench chaos list --names); do \
+			./bin/kintsugi bench chaos --scenario $$scenario --seed $$seed --out report/$$scenario-$$seed || exit 1; \
+		done; \
+	done
 
 check: fmt-check vet staticcheck imports ## gofmt, vet, staticcheck and who may import whom
 

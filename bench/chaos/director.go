@@ -188,7 +188,7 @@ func (d *director) follow() {
 		return
 	}
 	status, asked := d.watcher.status()
-	whole := asked >= 0 && status.Whole()
+	whole := asked >= 0 && status.Whole(uint64(d.config.Scenario.Load.Clients))
 	up := map[string]bool{}
 	for _, n := range status.Nodes {
 		up[n.Name] = n.Up

@@ -54,7 +54,7 @@ func (w *wholeness) problems() (all []string) {
 			all = append(all, fmt.Sprintf("%d %s", p.count, p.what))
 		}
 	}
-	if !w.status.Whole() {
+	if !w.status.Whole(0) {
 		all = append(all, "the cluster does not call itself whole")
 	}
 	if orphans := int64(a.Bytes) - int64(w.live+w.leftovers); orphans > 0 {

@@ -169,7 +169,8 @@ func writeReport(dir string, data *report.Data) error {
 }
 
 func newBenchChaosListCommand() *cobra.Command {
-	return &cobra.Command{
+	var names bool
+	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List the scenarios and what each proves",
 		Args:  cobra.NoArgs,
@@ -180,17 +181,21 @@ func newBenchChaosListCommand() *cobra.Command {
 			}
 			t := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 			for _, s := range all {
-				for i, line := range wrap(s.Proves, 90) {
-					name := s.Name
-					if i > 0 {
-						name = ""
-					}
+				if names {
+					fmt.Fprintln(t, s.Name)
+					continue
+				}
+				name := s.Name
+				for _, line := range wrap(s.Proves, 90) {
 					fmt.Fprintf(t, "%s\t%s\n", name, line)
+					name = ""
 				}
 			}
 			return t.Flush()
 		},
 	}
+	cmd.Flags().BoolVar(&names, "names", false, "print the names alone")
+	return cmd
 }
 
 // wrap breaks a text into lines of at most so many bytes.

@@ -11,9 +11,9 @@ import (
 type Tolerance string
 
 const (
-	None      Tolerance = "none"   // every request is served
-	Honest5xx Tolerance = "honest" // 5xx, and connections that end, are; time-outs and anything else are not
-	Any       Tolerance = "any"
+	None       Tolerance = "none"   // every request is served
+	HonestOnly Tolerance = "honest" // 5xx, and connections that end, are; time-outs and anything else are not
+	Any        Tolerance = "any"
 )
 
 // Window is a time with a tolerance.
@@ -28,7 +28,7 @@ func (w *Window) tolerates(o *history.Op) bool {
 	if o.Begin > w.End || o.End < w.Begin {
 		return false
 	}
-	return w.Tolerance == Any || w.Tolerance == Honest5xx && o.Outcome.Honest()
+	return w.Tolerance == Any || w.Tolerance == HonestOnly && o.Outcome.Honest()
 }
 
 // Tolerated tells whether any of the windows tolerates the failure.
