@@ -289,13 +289,13 @@ func (c *testCluster) waitStatus(limit time.Duration, what string, is func(admin
 	return time.Since(began)
 }
 
-// tellDoubtful lists the chunks that lack shards, and who has which of them.
+// tellDoubtful lists chunks that lack shards and are not of this minute, and who has which of them.
 func (c *testCluster) tellDoubtful(s admin.Status) {
 	addrs, found := map[string]string{}, map[placement.ShardID][]string{}
 	for _, n := range s.Nodes {
 		addrs[n.Name] = n.Addr
 	}
-	codes := map[placement.ShardID]shardstore.Header{}
+	codes := map[placement.ShardID]shardstore.Info{}
 	for _, d := range s.Drives {
 		raw, err := hex.DecodeString(d.ID)
 		if err != nil || !d.Live {
@@ -313,12 +313,15 @@ func (c *testCluster) tellDoubtful(s admin.Status) {
 				chunk := i.ID
 				chunk.Index = 0
 				found[chunk] = append(found[chunk], fmt.Sprintf("%d at %s (%s)", i.ID.Index, d.Node, time.Unix(i.Written, 0).UTC().Format("15:04:05")))
-				codes[chunk] = i.Header
+				codes[chunk] = i
 			}
 		}
 	}
+	told := 0
 	for chunk, shards := range found {
-		if h := codes[chunk]; len(shards) != int(h.K)+int(h.M) {
+		young := time.Since(time.Unix(codes[chunk].Written, 0)) < time.Minute
+		if h := codes[chunk]; len(shards) != int(h.K)+int(h.M) && !young && told < 10 {
+			told++
 			c.t.Logf("%s of partition %d, %d+%d, epoch %d: %v", chunk, h.Partition, h.K, h.M, h.Epoch, shards)
 		}
 	}
