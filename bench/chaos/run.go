@@ -141,7 +141,7 @@ func (r *run) perform(ctx context.Context) error {
 // How long the look at the drives at the end may take, and the pause between two.
 const (
 	auditLimit = 90 * time.Second
-	auditPause = time.Second
+	auditPause = 2 * time.Second
 )
 
 // look waits until nothing is missing, damaged or left over on the drives, as seen from outside. It comes after the sweep, which
@@ -156,6 +156,7 @@ func (r *run) look(ctx context.Context) error {
 			r.screen.say(err.Error())
 		}
 	}
+	extra := int64(-1)
 	for limit := r.log.Now() + auditLimit; ; {
 		audit, err := r.cluster.Audit(ctx)
 		if err != nil {
@@ -166,8 +167,10 @@ func (r *run) look(ctx context.Context) error {
 		if err == nil {
 			r.final = &status
 		}
-		w := r.wholeness()
-		if len(w.problems()) == 0 || r.log.Now() > limit {
+		// What is removed late is waited for: as long as it becomes less, it is not what will stay.
+		w, before := r.wholeness(), extra
+		extra = w.extra()
+		if len(w.problems()) == 0 && (extra == 0 || extra == before) || r.log.Now() > limit {
 			break
 		}
 		if err := pause(ctx, auditPause); err != nil {

@@ -31,8 +31,8 @@ func (r *run) wholeness() wholeness {
 		}
 	}
 	for _, o := range r.log.Snapshot().Ops {
-		// Whatever did not end well may have left its body. A part is not counted alone.
-		if v, known := book.Version(o.Key, o.Version); known && o.Kind.Writes() && o.Kind != history.Delete && o.Outcome != history.OK && v.SizeBytes > inlineBytes {
+		// A write that was refused leaves nothing: its body is removed at once. One without an answer may have left it.
+		if v, known := book.Version(o.Key, o.Version); known && o.Kind.Writes() && o.Kind != history.Delete && o.Outcome.Failed() && v.SizeBytes > inlineBytes {
 			w.leftovers += uint64(v.SizeBytes)
 		}
 	}
@@ -57,7 +57,7 @@ func (w *wholeness) problems() (all []string) {
 	if !w.status.Whole(0) {
 		all = append(all, "the cluster does not call itself whole")
 	}
-	if orphans := int64(a.Bytes) - int64(w.live+w.leftovers); orphans > 0 {
+	if orphans := w.extra() - int64(w.leftovers); orphans > 0 {
 		all = append(all, fmt.Sprintf("%.1f MB on the drives belong to no object", float64(orphans)/1e6))
 	}
 	if a.Bytes < w.live {
@@ -82,8 +82,11 @@ func (w wholeness) verdict(faults []fault) oracle.Verdict {
 		return v
 	}
 	v.Summary = fmt.Sprintf("%d chunks whole on the drives, %.0f MB", w.audit.Chunks, float64(w.audit.Bytes)/1e6)
-	if extra := int64(w.audit.Bytes) - int64(w.live); extra > 0 {
-		v.Summary += fmt.Sprintf(", of which %.1f MB are of writes that failed", float64(extra)/1e6)
+	if extra := w.extra(); extra > 0 {
+		v.Summary += fmt.Sprintf("; %.1f MB of them are of writes that failed and wait for the orphan sweep", float64(extra)/1e6)
 	}
 	return v
 }
+
+// extra is how many bytes on the drives belong to no object.
+func (w *wholeness) extra() int64 { return int64(w.audit.Bytes) - int64(w.live) }

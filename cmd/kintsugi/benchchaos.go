@@ -32,8 +32,9 @@ type chaosFlags struct {
 	outAfter          time.Duration
 }
 
-func newBenchChaosCommand() *cobra.Command {
-	f := &chaosFlags{}
+func newBenchChaosCommand() *cobra.Command { return newBenchChaosCommandFor(&chaosFlags{}) }
+
+func newBenchChaosCommandFor(f *chaosFlags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "chaos",
 		Short: "Break a cluster under load and prove that nothing is lost",
@@ -93,6 +94,9 @@ func (f *chaosFlags) settle(cmd *cobra.Command) (err error) {
 			return fmt.Errorf("--ec: %w", err)
 		}
 	}
+	if err := c.Scenario.Validate(); err != nil {
+		return err
+	}
 	if f.outAfter > 0 {
 		shape.OutAfter = f.outAfter
 	}
@@ -122,7 +126,11 @@ func replayLine(cmd *cobra.Command, seed uint64) string {
 		switch flag.Name {
 		case "seed", "out", "dir", "keep":
 		default:
-			line += fmt.Sprintf(" --%s %s", flag.Name, shellQuote(strings.Trim(flag.Value.String(), "[]")))
+			value := strings.Trim(flag.Value.String(), "[]")
+			if strings.ContainsAny(value, " '{}$\"\\*?;&|<>()") {
+				value = shellQuote(value)
+			}
+			line += " --" + flag.Name + " " + value
 		}
 	})
 	return fmt.Sprintf("%s --seed %d", line, seed)

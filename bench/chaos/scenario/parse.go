@@ -37,7 +37,7 @@ func Parse(data []byte) (Scenario, error) {
 		"rest":    duration(&s.Rest),
 	})
 	if err == nil {
-		err = s.validate()
+		err = s.Validate()
 	}
 	if err != nil {
 		return s, fmt.Errorf("scenario: %w", err)
@@ -45,7 +45,8 @@ func Parse(data []byte) (Scenario, error) {
 	return s, nil
 }
 
-func (s *Scenario) validate() error {
+// Validate tells what cannot be about a scenario as a whole.
+func (s *Scenario) Validate() error {
 	c := s.Cluster
 	switch {
 	case s.Name == "" || s.Proves == "":
