@@ -30,11 +30,10 @@ func (r *run) judge() report.Data {
 		d.Samples = r.watcher.allSamples()
 		d.Verdicts = append(d.Verdicts, r.wholeness().verdict(faults), r.theory(), r.health(faults))
 	}
-	d.Passed = !slices.ContainsFunc(d.Verdicts, func(v oracle.Verdict) bool { return v.Status == oracle.Failed || v.Status == oracle.Undecided })
 	for _, f := range faults {
 		d.Faults = append(d.Faults, summary(f, s.Ops))
-		d.Passed = d.Passed && f.Status != report.FaultNotThere
 	}
+	d.Result = d.NewResult()
 	r.attachLogs(d.Verdicts)
 	return d
 }

@@ -82,8 +82,8 @@ func TestLiesAreCaught(t *testing.T) {
 				}
 			}
 			got := strings.Join(failed(d), " ")
-			if !strings.Contains(got, c.want) || (c.want == "") != (got == "") || d.Passed != (got == "") {
-				t.Errorf("%d lies: objected %q, want %q; passed %v", l.lies, got, c.want, d.Passed)
+			if !strings.Contains(got, c.want) || (c.want == "") != (got == "") || (d.Result == report.Passed) != (got == "") {
+				t.Errorf("%d lies: objected %q, want %q; %s", l.lies, got, c.want, d.Result)
 				_ = d.WriteTable(os.Stderr)
 			}
 		})
@@ -127,7 +127,7 @@ steps:
 	for _, f := range d.Faults {
 		states = append(states, f.Status)
 	}
-	if got := strings.Join(states, " "); got != "injected skipped failed" || d.Passed || d.Faults[1].Reason == "" {
-		t.Errorf("faults are %s, passed %v", got, d.Passed)
+	if got := strings.Join(states, " "); got != "injected skipped failed" || d.Result != report.Failed || d.Faults[1].Reason == "" {
+		t.Errorf("faults are %s, the run %s", got, d.Result)
 	}
 }

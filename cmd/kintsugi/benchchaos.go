@@ -153,7 +153,7 @@ func runChaos(cmd *cobra.Command, f *chaosFlags) error {
 	if f.config.Out != "" {
 		fmt.Fprintln(out, "report:", filepath.Join(f.config.Out, "index.html"))
 	}
-	if !data.Passed {
+	if data.Result == report.Failed {
 		err = errors.Join(err, errChaosFailed)
 	}
 	return err

@@ -230,18 +230,33 @@ func fill(_ context.Context, k *Cluster, nodes []*Node, _ How) (Undo, error) {
 	}, errs
 }
 
-// fillUp writes until there is no space.
+// fillUp takes all space there is: in large pieces first, which are only reserved, then to the last byte.
 func fillUp(name string) error {
 	f, err := os.Create(name)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
+	end := int64(0)
+	for piece := int64(64 << 20); piece >= 4<<10; {
+		switch err := unix.Fallocate(int(f.Fd()), 0, end, piece); {
+		case err == nil:
+			end += piece
+		case errors.Is(err, unix.ENOSPC):
+			piece /= 2
+		case errors.Is(err, unix.EOPNOTSUPP):
+			piece = 0
+		case !errors.Is(err, unix.EINTR):
+			return err
+		}
+	}
 	for piece := make([]byte, 1<<20); len(piece) > 0; {
-		if _, err := f.Write(piece); errors.Is(err, unix.ENOSPC) {
-			piece = piece[:len(piece)/2]
+		if n, err := f.WriteAt(piece, end); errors.Is(err, unix.ENOSPC) {
+			end, piece = end+int64(n), piece[:len(piece)/2]
 		} else if err != nil {
 			return err
+		} else {
+			end += int64(n)
 		}
 	}
 	return nil

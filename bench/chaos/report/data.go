@@ -21,13 +21,44 @@ type Data struct {
 	Seconds  float64          `json:"seconds"` // of load
 	Total    float64          `json:"totalSeconds"`
 	Cluster  Cluster          `json:"cluster"`
-	Passed   bool             `json:"passed"`
+	Result   Result           `json:"result"`
 	Verdicts []oracle.Verdict `json:"verdicts"`
 	Faults   []Fault          `json:"faults"`
 	Kinds    []Kind           `json:"operations"`
 	Errors   []ErrorGroup     `json:"errors"`
 	Timeline Timeline         `json:"timeline"`
 	Samples  []Sample         `json:"samples"` // of what the cluster says of itself
+}
+
+// Result is how a run ended.
+type Result string
+
+const (
+	Passed  Result = "passed"
+	Failed  Result = "failed"
+	Skipped Result = "skipped" // there was no fault that could be injected, so nothing is proved
+)
+
+// NewResult is the result of what is in d.
+func (d *Data) NewResult() Result {
+	injected := 0
+	for _, f := range d.Faults {
+		switch f.Status {
+		case Injected:
+			injected++
+		case FaultNotThere:
+			return Failed
+		}
+	}
+	for _, v := range d.Verdicts {
+		if v.Status == oracle.Failed || v.Status == oracle.Undecided {
+			return Failed
+		}
+	}
+	if injected == 0 && len(d.Faults) > 0 {
+		return Skipped
+	}
+	return Passed
 }
 
 // Cluster is what was under test.

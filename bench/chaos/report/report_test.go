@@ -23,7 +23,7 @@ func testData() Data {
 	s := history.Snapshot{Ops: ops, Messages: []history.Message{{Op: ops[2], Text: "</script><b>slow down"}}}
 	took := 1.5
 	return Data{
-		Format: Format, Scenario: "test", Proves: "that it can be drawn", Seed: 7, Replay: "kintsugi bench chaos --seed 7", Seconds: 0.3, Passed: false,
+		Format: Format, Scenario: "test", Proves: "that it can be drawn", Seed: 7, Replay: "kintsugi bench chaos --seed 7", Seconds: 0.3, Result: Failed,
 		Verdicts: []oracle.Verdict{{ID: "O5", Name: "served", Status: oracle.Failed, Summary: "1: a get failed", Count: 1,
 			Failures: []oracle.Failure{{Title: "a get failed", History: []string{"> get"}, Logs: []string{"n1 panic"}}}}},
 		Faults: []Fault{{Number: 1, Fault: "kill", Nodes: []string{"n1", "n2"}, Status: Injected, Begin: 0.1, End: 0.2, Detected: &took},

@@ -43,13 +43,29 @@ func (d *Data) WriteTable(w io.Writer) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	word := "PASSED"
-	if !d.Passed {
-		word = "FAILED"
+	if d.Result == Failed {
 		d.writeProofs(w)
 	}
-	_, err := fmt.Fprintf(w, "\n%s\nagain: %s\n", word, d.Replay)
+	_, err := fmt.Fprintf(w, "\n%s\nagain: %s\n", d.word(), d.Replay)
 	return err
+}
+
+// word is the result for people.
+func (d *Data) word() string {
+	skipped := 0
+	for _, f := range d.Faults {
+		if f.Status == FaultSkipped {
+			skipped++
+		}
+	}
+	word := strings.ToUpper(string(d.Result))
+	if d.Result == Skipped {
+		return word + ": no fault could be injected, so nothing is proved"
+	}
+	if skipped > 0 {
+		return fmt.Sprintf("%s; %d of %d faults were skipped", word, skipped, len(d.Faults))
+	}
+	return word
 }
 
 // proofLines is how much of a failure's history a terminal shows; the page has all.
