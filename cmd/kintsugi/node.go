@@ -62,9 +62,10 @@ type node struct {
 	front *gateway.Server
 
 	agent   *membership.Agent
-	leased  atomic.Int64  // Unix ms of the end of the last lease: this process takes part until then
-	refused atomic.Value  // string: why the cluster refuses this process, as it said last
-	stale   chan struct{} // somebody has a newer map
+	leased  atomic.Int64           // Unix ms of the end of the last lease: this process takes part until then
+	refused atomic.Value           // string: why the cluster refuses this process, as it said last
+	stale   chan struct{}          // somebody has a newer map
+	known   chan []membership.Node // to be kept; holds the newest
 	serving atomic.Bool
 	running sync.WaitGroup
 	watcher sync.WaitGroup // of what opens and closes drives and the metadata replica
@@ -74,7 +75,7 @@ func (n *node) is(role rpc.Role) bool { return n.cfg.roles&role != 0 }
 
 // newNode makes the parts of a process that listens at ports. Nothing runs yet.
 func newNode(ctx context.Context, cfg nodeConfig, log *slog.Logger, ports listeners) (*node, error) {
-	n := &node{cfg: cfg, log: log, metrics: newMetrics(), stale: make(chan struct{}, 1)}
+	n := &node{cfg: cfg, log: log, metrics: newMetrics(), stale: make(chan struct{}, 1), known: make(chan []membership.Node, 1)}
 	self := membership.Node{
 		Name: cfg.name, Incarnation: rand.Uint64() | 1, Addr: ports.rpc.Addr().String(), Admin: ports.admin.Addr().String(),
 		Zone: cfg.zone, Roles: cfg.roles, Release: version,
@@ -193,7 +194,7 @@ func (n *node) makeRoles() (err error) {
 	}
 	n.agent = membership.NewAgent(membership.AgentConfig{
 		Caller: n.client, Directory: n.directory, Local: n.coordinator,
-		Report: n.report, Apply: n.apply, Refused: n.isRefused, Down: n.client.Forget, Keep: n.record.peers,
+		Report: n.report, Apply: n.apply, Refused: n.isRefused, Down: n.client.Forget, Keep: n.keepLater,
 		Logger: n.log,
 	})
 	return nil
@@ -294,6 +295,7 @@ func (n *node) start(ctx context.Context) {
 	n.running.Go(func() { n.agent.Run(ctx) })
 	n.running.Go(func() { n.hints.run(ctx) })
 	n.running.Go(func() { n.refreshMap(ctx) })
+	n.running.Go(func() { n.keepKnown(ctx) })
 	if n.coordinator != nil {
 		n.running.Go(func() { n.coordinator.Run(ctx) })
 		n.running.Go(func() { n.removeGarbage(ctx) })

@@ -88,6 +88,28 @@ func (n *node) epoch() uint64 {
 	return 0
 }
 
+// keepLater has the nodes noted on the drives. The agent that calls it must not wait for them: a drive that hangs
+// would cost the lease of all.
+func (n *node) keepLater(nodes []membership.Node) {
+	select {
+	case <-n.known: // older
+	default:
+	}
+	n.known <- nodes
+}
+
+// keepKnown notes on the drives what keepLater was given.
+func (n *node) keepKnown(ctx context.Context) {
+	for {
+		select {
+		case nodes := <-n.known:
+			n.record.peers(nodes)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 // staleMap is told that somebody knows the map of a later epoch.
 func (n *node) staleMap(epoch uint64) {
 	if epoch <= n.epoch() {
