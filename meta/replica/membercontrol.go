@@ -175,7 +175,7 @@ func (m *Member) membersOf(st raftgroup.Status, alive []uint64) members {
 	}
 	for id, since := range m.control.missed {
 		if time.Since(since) < m.cfg.AbandonAfter {
-			v.alive = append(v.alive, id)
+			v.alive, v.away = append(v.alive, id), append(v.away, id)
 		}
 	}
 	var dead []uint64

@@ -11,6 +11,7 @@ type members struct {
 	voters, learners []uint64
 	leader           uint64
 	alive            []uint64        // hosts that run
+	away             []uint64        // those among them that do not at the moment
 	caughtUp         map[uint64]bool // learners that could vote at once
 	abandoned        map[uint64]bool // dead for so long that they are left out even without a successor
 }
@@ -22,6 +23,9 @@ func nextChange(m members, want int) (changes []*raftpb.ConfChangeSingle, ok boo
 	isAlive := func(id uint64) bool { return slices.Contains(m.alive, id) }
 	isMember := func(id uint64) bool { return slices.Contains(m.voters, id) || slices.Contains(m.learners, id) }
 	deadVoter := slices.IndexFunc(m.voters, func(id uint64) bool { return !isAlive(id) })
+	if deadVoter < 0 {
+		deadVoter = slices.IndexFunc(m.voters, func(id uint64) bool { return slices.Contains(m.away, id) })
+	}
 	add := func(t raftpb.ConfChangeType, id uint64) {
 		changes = append(changes, &raftpb.ConfChangeSingle{Type: t.Enum(), NodeId: &id})
 	}
