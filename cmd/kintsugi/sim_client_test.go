@@ -83,7 +83,9 @@ func (c *simClients) run(n int) (stop func()) {
 			}
 		})
 	}
-	return func() { cancel(); working.Wait(); c.busy = false }
+	stop = func() { cancel(); working.Wait(); c.busy = false }
+	c.t.Cleanup(stop)
+	return stop
 }
 
 // once does one operation through a gateway that runs.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"kintsugi/internal/rpc"
@@ -94,7 +95,8 @@ func (c *simClients) wipe(p *simProcess) {
 	}
 }
 
-// flip changes bits of what a drive keeps, behind the back of the process: of shards, or of the metadata's log and state.
+// flip changes bits of what a drive keeps, behind the back of the process: of shards, or of the metadata's log and state. Without
+// the small records that say whose it is a process refuses to start: they are left.
 func (c *simClients) flip(p *simProcess) {
 	if !c.mayDamage(p) {
 		return
@@ -104,7 +106,8 @@ func (c *simClients) flip(p *simProcess) {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
-		if info, ierr := d.Info(); ierr == nil && info.Mode().IsRegular() && info.Size() > 0 {
+		info, ierr := d.Info()
+		if ierr == nil && info.Mode().IsRegular() && info.Size() > 0 && !strings.HasPrefix(d.Name(), "kintsugi") {
 			files = append(files, path)
 		}
 		return err
@@ -112,7 +115,7 @@ func (c *simClients) flip(p *simProcess) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	for range 5 {
+	for range min(5, len(files)) {
 		c.flipIn(files[c.rand.IntN(len(files))])
 	}
 }
