@@ -92,7 +92,8 @@ func (c *trio) awaitVoters() {
 }
 
 // A store that lived in one process goes on as the first node of a cluster, and then does not depend on that node.
-func TestConvert(t *testing.T) {
+func TestClusterConvert(t *testing.T) {
+	withoutRaceDetector(t)
 	p := startProcess(t, tempDrives(t, 6))
 	putKeepsakes(t, p.client())
 	p.stop()
@@ -113,7 +114,8 @@ func TestConvert(t *testing.T) {
 }
 
 // A conversion that ends with the power is completed by the next start.
-func TestConvertKilled(t *testing.T) {
+func TestClusterConvertKilled(t *testing.T) {
+	withoutRaceDetector(t)
 	replicas := func(dirs []string) (n int) {
 		for _, dir := range dirs {
 			if _, ok, err := replica.MemberRecord(dir); ok && err == nil {
