@@ -239,7 +239,7 @@ func (c *testCluster) kill(nodes ...string) {
 		}
 	}
 	for _, pid := range pids {
-		poll(c.t, 10*time.Second, "the process is gone", func() bool { return !isAlive(pid) })
+		poll(c.t, 30*time.Second, "the process is gone", func() bool { return !isAlive(pid) })
 	}
 }
 
@@ -248,7 +248,7 @@ func (c *testCluster) revive() {
 	c.t.Helper()
 	before := c.processes()
 	c.hup <- syscall.SIGHUP
-	poll(c.t, 10*time.Second, "the dead are started again", func() bool {
+	poll(c.t, 30*time.Second, "the dead are started again", func() bool {
 		after := c.processes()
 		for i, p := range before {
 			if !isAlive(p.PID) && after[i].PID == p.PID {
