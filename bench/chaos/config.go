@@ -21,6 +21,8 @@ type Config struct {
 
 	Program string // the kintsugi binary, for a cluster that is started here
 
+	OwnNetwork bool // this process is in a network namespace of its own, where packets may be dropped
+
 	// A cluster that runs already, instead:
 	Endpoints    []string
 	AccessKey    string

@@ -68,7 +68,7 @@ func (c *command) Candidates(context.Context) (all []scenario.Candidate) {
 
 // undoing are the faults by which others are undone.
 var undoing = map[string]string{
-	"kill": "start", "stop": "continue", "slow": "fast", "rollback": "restore", "fill": "free", "cut": "join", "delay": "undelay",
+	"kill": "start", "stop": "continue", "slow": "fast", "rollback": "restore", "fill": "free", "cut": "join", "mute": "unmute", "lossy": "lossless", "reset": "keep",
 }
 
 // Inject runs the command for each node.

@@ -6,8 +6,12 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
+	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -15,6 +19,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"kintsugi/bench/chaos"
+	"kintsugi/bench/chaos/cluster"
 	"kintsugi/bench/chaos/report"
 	"kintsugi/bench/chaos/scenario"
 )
@@ -140,6 +145,14 @@ func runChaos(cmd *cobra.Command, f *chaosFlags) error {
 	if err := f.settle(cmd); err != nil {
 		return err
 	}
+	if f.needsNetwork() {
+		return runInNetwork(cmd, f.config.Seed)
+	}
+	if f.config.OwnNetwork {
+		if err := cluster.JoinNetwork(); err != nil {
+			return err
+		}
+	}
 	out := cmd.OutOrStdout()
 	f.config.Stdout, f.config.TTY = out, isTerminal(out)
 	data, err := chaos.Run(cmd.Context(), f.config)
@@ -157,6 +170,36 @@ func runChaos(cmd *cobra.Command, f *chaosFlags) error {
 		err = errors.Join(err, errChaosFailed)
 	}
 	return err
+}
+
+// chaosNetwork is in the environment of a run that has a network namespace of its own.
+const chaosNetwork = "KINTSUGI_CHAOS_NETWORK"
+
+// needsNetwork tells whether the run should be made in a network of its own. Who is not root goes without: then some faults are skipped.
+func (f *chaosFlags) needsNetwork() bool {
+	c := &f.config
+	if _, c.OwnNetwork = os.LookupEnv(chaosNetwork); c.OwnNetwork {
+		return false
+	}
+	return len(c.Endpoints) == 0 && c.Scenario.NeedsNetwork() && os.Geteuid() == 0
+}
+
+// runInNetwork makes the same run in a process that has a network of its own.
+func runInNetwork(cmd *cobra.Command, seed uint64) error {
+	child := exec.CommandContext(cmd.Context(), os.Args[0], append(os.Args[1:], "--seed", strconv.FormatUint(seed, 10))...)
+	child.Path = "/proc/self/exe"
+	child.Stdin, child.Stdout, child.Stderr = os.Stdin, cmd.OutOrStdout(), cmd.ErrOrStderr()
+	child.Env = append(os.Environ(), chaosNetwork+"=1")
+	child.Cancel = func() error { return child.Process.Signal(os.Interrupt) }
+	child.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+	cluster.NewNetwork(child)
+	runtime.LockOSThread() // the child dies with the thread that started it
+	defer runtime.UnlockOSThread()
+	var exit *exec.ExitError
+	if err := child.Run(); !errors.As(err, &exit) {
+		return err
+	}
+	return errChaosFailed // it has said why
 }
 
 // writeReport writes the page and its figures.

@@ -25,8 +25,10 @@ type Config struct {
 	Gateways int
 	Code     string // such as 4+2
 	OutAfter time.Duration
-	Disk     int64    // size in bytes of every drive's file system; 0: that of Dir
-	Env      []string // added to that of the processes; the credentials are in it
+	Disk     int64 // size in bytes of every drive's file system; 0: that of Dir
+	// OwnNetwork says that this process is alone in a network namespace, so that packets may be dropped there.
+	OwnNetwork bool
+	Env        []string // added to that of the processes; the credentials are in it
 }
 
 // Cluster is a cluster of processes that runs.
@@ -38,6 +40,8 @@ type Cluster struct {
 	output   *os.File // of dev
 	nodes    []*Node
 	mounts   []string
+	// separated says that packets can be told apart by the node that sends them.
+	separated bool
 }
 
 // Node is a process of the cluster. Its fields do not change, but for those that mu guards.
@@ -90,13 +94,30 @@ func Start(ctx context.Context, c Config) (*Cluster, error) {
 	if err := k.waitReady(ctx); err != nil {
 		return nil, errors.Join(err, k.Close())
 	}
-	if c.Disk > 0 {
-		// Without disks of their own the cluster can do all but be full.
-		if err := k.mountDisks(ctx); err != nil && !errors.Is(err, ErrCannot) {
-			return nil, errors.Join(err, k.Close())
-		}
+	if err := k.prepare(ctx); err != nil {
+		return nil, errors.Join(err, k.Close())
 	}
 	return k, nil
+}
+
+// prepare makes what some faults need. Without it the cluster can do all but these, which say why when they are asked for.
+func (k *Cluster) prepare(ctx context.Context) error {
+	var errs []error
+	if k.config.Disk > 0 {
+		errs = append(errs, k.mountDisks(ctx))
+	}
+	if k.config.OwnNetwork {
+		errs = append(errs, k.separate(ctx))
+	}
+	for _, err := range errs {
+		if err != nil && !errors.Is(err, ErrCannot) {
+			return err
+		}
+	}
+	if len(errs) == 0 {
+		return nil
+	}
+	return k.waitWhole(ctx)
 }
 
 // dir is the directory that dev has to itself.

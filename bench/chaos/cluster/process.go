@@ -105,7 +105,7 @@ func (k *Cluster) Start(n *Node) error {
 	cmd := exec.Command(n.Command[0], n.Command[1:]...)
 	cmd.Env = append(os.Environ(), k.config.Env...)
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM, Credential: k.credential(n)}
 	if err := k.launcher.start(cmd); err != nil {
 		return fmt.Errorf("cluster: %s: %w", n.Name, err)
 	}

@@ -89,11 +89,24 @@ const (
 	Truncate Fault = "truncate" // kill -9, cut the ends off its newest files, start
 	Fill     Fault = "fill"     // fill its drives to the last byte, and free them after `for`
 	Cut      Fault = "cut"      // no packets from or to it
-	Delay    Fault = "delay"    // packets come late
+	Mute     Fault = "mute"     // no packets from it, but all to it
+	Lossy    Fault = "lossy"    // three of ten packets from it are lost
+	Reset    Fault = "reset"    // every packet from it ends its connection
 )
+
+// NeedsNetwork tells whether there are faults that need a network of the run's own.
+func (s *Scenario) NeedsNetwork() bool {
+	for _, step := range s.Steps {
+		switch step.Fault {
+		case Cut, Mute, Lossy, Reset:
+			return true
+		}
+	}
+	return false
+}
 
 // faults are all of them, with what each needs.
 var faults = map[Fault]struct{ lasts, counts bool }{
 	Kill: {lasts: true}, Stop: {lasts: true}, Slow: {lasts: true}, Restart: {}, Wipe: {}, Rollback: {lasts: true}, Swap: {},
-	Flip: {counts: true}, Truncate: {counts: true}, Fill: {lasts: true}, Cut: {lasts: true}, Delay: {lasts: true},
+	Flip: {counts: true}, Truncate: {counts: true}, Fill: {lasts: true}, Cut: {lasts: true}, Mute: {lasts: true}, Lossy: {lasts: true}, Reset: {lasts: true},
 }
