@@ -148,18 +148,6 @@ func (l *clusterLoad) checkAll() {
 	checking.Wait()
 }
 
-// objects counts what is there, and its bytes. The load must have ended.
-func (l *clusterLoad) objects() (n int, sizeBytes int64) {
-	for _, w := range l.workers {
-		for _, k := range w.keys {
-			if v := k.may[0]; v.version > 0 {
-				n, sizeBytes = n+1, sizeBytes+int64(v.size)
-			}
-		}
-	}
-	return n, sizeBytes
-}
-
 func (w *loadWorker) client() *plainClient {
 	return w.load.clients[w.rand.IntN(len(w.load.clients))]
 }
