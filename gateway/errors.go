@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"kintsugi/gateway/blob"
+	"kintsugi/internal/plant"
 	"kintsugi/meta"
 )
 
@@ -126,6 +127,9 @@ var causes = []struct {
 
 // answerTo returns what the client is told of err.
 func answerTo(err error) *s3Error {
+	if plant.Is(plant.NotFoundLie) && errors.Is(err, blob.ErrUnreadable) {
+		return errNoSuchKey
+	}
 	var known *s3Error
 	if errors.As(err, &known) {
 		return known

@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"kintsugi/internal/plant"
 	"kintsugi/placement"
 )
 
@@ -158,6 +159,9 @@ func (f *Fence) Leased() bool {
 // Admit tells whether a shard of a partition may be written to a drive on behalf of
 // somebody who has the map of this epoch. It is asked before the write and again before it is acknowledged.
 func (f *Fence) Admit(partition uint32, drive placement.DriveID, epoch uint64) error {
+	if plant.Is(plant.NoFencing) {
+		return nil
+	}
 	f.mu.RLock()
 	why, err := f.judge(time.Now(), partition, drive, epoch)
 	f.mu.RUnlock()

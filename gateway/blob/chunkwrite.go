@@ -10,6 +10,7 @@ import (
 
 	"kintsugi/erasure"
 	"kintsugi/internal/pace"
+	"kintsugi/internal/plant"
 	"kintsugi/placement"
 	"kintsugi/storagenode/shardstore"
 )
@@ -181,5 +182,9 @@ func (c *chunkWrite) encode(parity *buffer, size int64) ([][]byte, error) {
 		}
 		shards[i] = b[at : at+size : at+size]
 	}
-	return shards, code.Encode(shards)
+	err = code.Encode(shards)
+	if plant.Is(plant.SwappedShards) && c.code.K > 1 {
+		shards[0], shards[1] = shards[1], shards[0]
+	}
+	return shards, err
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"kintsugi/erasure"
+	"kintsugi/internal/plant"
 	"kintsugi/placement"
 )
 
@@ -39,6 +40,11 @@ func (s *Store) assign(m *placement.Map, partition uint32, exclude []placement.D
 		}
 	}
 	a.need = quorum(a.code)
+	if plant.Is(plant.AckTooFew) && len(a.targets) >= a.code.K {
+		a.need = a.code.K - 1
+		a.targets = a.targets[:a.need]
+		return a, nil
+	}
 	if len(a.targets) == a.code.Shards() {
 		return a, nil
 	}

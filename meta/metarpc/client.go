@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"kintsugi/internal/plant"
 	"kintsugi/internal/rpc"
 	"kintsugi/meta"
 	"kintsugi/meta/raftgroup"
@@ -102,6 +103,9 @@ func (c *Client) Propose(ctx context.Context, group int, cmd []byte) (any, error
 
 // Query implements meta.Consensus.
 func (c *Client) Query(ctx context.Context, group int, q any, consistency meta.Consistency) (any, error) {
+	if plant.Is(plant.StaleRead) {
+		consistency = meta.Eventual
+	}
 	r := &request{kind: read, group: group, query: q, consistency: consistency}
 	if consistency == meta.Eventual {
 		r.kind = eventualRead

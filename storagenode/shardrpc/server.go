@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/semaphore"
 
 	"kintsugi/internal/directio"
+	"kintsugi/internal/plant"
 	"kintsugi/internal/rpc"
 	"kintsugi/placement"
 	"kintsugi/storagenode"
@@ -153,6 +155,11 @@ func (s *Server) put(ctx context.Context, r *rpc.Request) error {
 	if sumOf(payload) != request.sum {
 		s.metrics.mangled.Inc()
 		return ErrMangled
+	}
+	if plant.Is(plant.AckBeforeSync) {
+		late := append(directio.Buffer(len(payload))[:0], payload...)
+		time.AfterFunc(plant.SyncDelay, func() { _ = store.Put(context.Background(), h, late) })
+		return nil
 	}
 	if err := store.Put(ctx, h, payload); err != nil {
 		return err
