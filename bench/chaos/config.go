@@ -33,6 +33,7 @@ type Config struct {
 
 	Stdout io.Writer
 	TTY    bool // Stdout is a terminal
+	Width  int  // of the terminal, in columns; 0: not known
 
 	HealLimit time.Duration // how long the cluster may take to mend itself after a fault; 0: two minutes
 	Settle    time.Duration // how long one that cannot say that it is mended is given; 0: ten seconds

@@ -77,6 +77,9 @@ func (s *screen) draw() {
 	lines = append(lines, "")
 	lines = append(lines, s.news[max(0, len(s.news)-newsLines):]...)
 	for _, line := range lines {
+		if width := s.run.config.Width; width > 0 && len(line) >= width {
+			line = line[:width-1] // a line that wraps would be two
+		}
 		fmt.Fprintf(&b, "\x1b[2K%s\n", line)
 	}
 	for range max(0, s.lines-len(lines)) {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
 
 	"kintsugi/bench/chaos"
 	"kintsugi/bench/chaos/cluster"
@@ -154,7 +155,7 @@ func runChaos(cmd *cobra.Command, f *chaosFlags) error {
 		}
 	}
 	out := cmd.OutOrStdout()
-	f.config.Stdout, f.config.TTY = out, isTerminal(out)
+	f.config.Stdout, f.config.TTY, f.config.Width = out, isTerminal(out), terminalWidth(out)
 	data, err := chaos.Run(cmd.Context(), f.config)
 	if data.Format == 0 {
 		return err
@@ -170,6 +171,19 @@ func runChaos(cmd *cobra.Command, f *chaosFlags) error {
 		err = errors.Join(err, errChaosFailed)
 	}
 	return err
+}
+
+// terminalWidth is 0 if w is no terminal.
+func terminalWidth(w io.Writer) int {
+	file, ok := w.(*os.File)
+	if !ok {
+		return 0
+	}
+	size, err := unix.IoctlGetWinsize(int(file.Fd()), unix.TIOCGWINSZ)
+	if err != nil {
+		return 0
+	}
+	return int(size.Col)
 }
 
 // chaosNetwork is in the environment of a run that has a network namespace of its own.
