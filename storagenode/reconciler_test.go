@@ -235,6 +235,21 @@ func TestDeletedPastAReturn(t *testing.T) {
 	})
 }
 
+// TestNarrowChunksComeHomeTogether writes chunks past a drive that is away: each shard is one home further on. That a repair has
+// written one of them a moment ago makes the others wait no longer.
+func TestNarrowChunksComeHomeTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := newTestCluster(t, 16, 4, 2, 6)
+		cluster.start(0, 1, 2, 3, 4, 5)
+		cluster.down(0)
+		cluster.write(40, 1000)
+		cluster.back(0)
+		if took := cluster.await(time.Minute); took > 20*time.Second {
+			t.Errorf("took %v", took)
+		}
+	})
+}
+
 // What a drive kept of chunks that were deleted while it was away goes when it is back.
 func TestRemainsOfTheDeletedGo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package storagenode
 
 import (
+	"math"
 	"slices"
 
 	"kintsugi/placement"
@@ -82,7 +83,7 @@ type verdict struct {
 	bytes   int64               // size of a shard
 	lacking []placement.ShardID // shards that their homes, any homes, have not got though they could
 	surplus []copyOf            // on other drives than their homes, which all have theirs
-	written int64               // when its newest shard was, in Unix seconds
+	written int64               // when its oldest shard was, in Unix seconds: later ones may come from repairs
 }
 
 // judge decides about one chunk. homes are those of its partition, moving tells
@@ -90,9 +91,9 @@ type verdict struct {
 func judge(homes []placement.DriveID, moving bool, me placement.DriveID, holdings []holding) verdict {
 	c, holdings := agreed(holdings)
 	live := distinct(holdings, c)
-	v := verdict{spare: live - int(c.k), code: c, intact: len(homes) >= c.shards()}
+	v := verdict{spare: live - int(c.k), code: c, intact: len(homes) >= c.shards(), written: math.MaxInt64}
 	for _, h := range holdings {
-		v.bytes, v.written = h.info.Size, max(v.written, h.info.Written)
+		v.bytes, v.written = h.info.Size, min(v.written, h.info.Written)
 	}
 	whole := true
 	for i, home := range homes[:min(len(homes), c.shards())] {
