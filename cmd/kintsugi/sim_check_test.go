@@ -103,7 +103,7 @@ func (c *simCluster) describe(m *placement.Map, id audit.ChunkID) string {
 	text := fmt.Sprintf("partition %d, homes %v", p, m.Homes(p))
 	for _, name := range c.names(rpc.Storage) {
 		for drive, store := range c.running(name).view.current.Load().stores {
-			text += fmt.Sprintf("; %s %s:", name, drive)
+			text += fmt.Sprintf("; %s %s (%+v):", name, drive, c.running(name).repair.status())
 			for i := range uint8(m.Slots()) {
 				info, err := store.Stat(c.t.Context(), placement.ShardID{Blob: id.Blob, Chunk: id.Chunk, Index: i})
 				switch {
