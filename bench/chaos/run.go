@@ -156,8 +156,8 @@ func (r *run) look(ctx context.Context) error {
 			r.screen.say(err.Error())
 		}
 	}
-	extra := int64(-1)
 	for limit := r.log.Now() + auditLimit; ; {
+		r.watcher.lookMetrics(ctx)
 		audit, err := r.cluster.Audit(ctx)
 		if err != nil {
 			return err
@@ -167,17 +167,15 @@ func (r *run) look(ctx context.Context) error {
 		if err == nil {
 			r.final = &status
 		}
-		// What is removed late is waited for: as long as it becomes less, it is not what will stay.
-		w, before := r.wholeness(), extra
-		extra = w.extra()
-		if len(w.problems()) == 0 && (extra == 0 || extra == before) || r.log.Now() > limit {
+		// What is replaced is removed some time later. That is waited for, or it would pass for what failed writes have left.
+		w := r.wholeness()
+		if len(w.problems()) == 0 && (w.extra() == 0 || w.waiting == 0) || r.log.Now() > limit {
 			break
 		}
 		if err := pause(ctx, auditPause); err != nil {
 			return err
 		}
 	}
-	r.watcher.lookMetrics(ctx)
 	r.endUsages = r.watcher.latestUsages()
 	return nil
 }

@@ -128,6 +128,16 @@ func (w *watcher) lookMetrics(ctx context.Context) {
 	asking.Wait()
 }
 
+// waitingGarbage is how many bodies the processes know of that have to be removed.
+func (w *watcher) waitingGarbage() (n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, m := range w.moved {
+		n += int(m["kintsugi_blob_garbage_pending"])
+	}
+	return n
+}
+
 // lookDeaths notes processes that ended although nobody ended them.
 func (w *watcher) lookDeaths() {
 	for _, n := range w.cluster.Nodes() {

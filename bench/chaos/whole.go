@@ -20,10 +20,12 @@ type wholeness struct {
 	audit  *cluster.Audit
 	// Bytes of the objects that exist and of those that failed writes may have left until the orphan sweep comes.
 	live, leftovers uint64
+	// waiting are replaced and deleted bodies that the cluster has not removed yet.
+	waiting int
 }
 
 func (r *run) wholeness() wholeness {
-	w := wholeness{status: r.final, audit: r.audit}
+	w := wholeness{status: r.final, audit: r.audit, waiting: r.watcher.waitingGarbage()}
 	book := r.load.Book()
 	for key := range int32(book.Keys()) {
 		if _, v := book.Current(key); v.SizeBytes > inlineBytes {
@@ -58,7 +60,7 @@ func (w *wholeness) problems() (all []string) {
 		all = append(all, "the cluster does not call itself whole")
 	}
 	if orphans := w.extra() - int64(w.leftovers); orphans > 0 {
-		all = append(all, fmt.Sprintf("%.1f MB on the drives belong to no object", float64(orphans)/1e6))
+		all = append(all, fmt.Sprintf("%.1f MB on the drives belong to no object; %d bodies wait to be removed", float64(orphans)/1e6, w.waiting))
 	}
 	if a.Bytes < w.live {
 		all = append(all, fmt.Sprintf("%.1f MB of objects are not on the drives", float64(w.live-a.Bytes)/1e6))
