@@ -133,7 +133,9 @@ func (w *watcher) waitingGarbage() (n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, m := range w.moved {
-		n += int(m["kintsugi_blob_garbage_pending"])
+		if m["kintsugi_membership_coordinator"] > 0 { // only who coordinates removes; others tell what they knew when they did
+			n += int(m["kintsugi_blob_garbage_pending"])
+		}
 	}
 	return n
 }

@@ -33,8 +33,8 @@ func (r *run) wholeness() wholeness {
 		}
 	}
 	for _, o := range r.log.Snapshot().Ops {
-		// A write that was refused leaves nothing: its body is removed at once. One without an answer may have left it.
-		if v, known := book.Version(o.Key, o.Version); known && o.Kind.Writes() && o.Kind != history.Delete && o.Outcome.Failed() && v.SizeBytes > inlineBytes {
+		// A write without an answer may have left its body; also one that was refused, if its command had to be sent twice.
+		if v, known := book.Version(o.Key, o.Version); known && o.Kind.Writes() && o.Kind != history.Delete && o.Outcome != history.OK && v.SizeBytes > inlineBytes {
 			w.leftovers += uint64(v.SizeBytes)
 		}
 	}
