@@ -284,7 +284,7 @@ func (f *fault) recovered() time.Duration {
 func windows(faults []fault) (all []oracle.Window) {
 	for _, f := range faults {
 		if f.Status == report.Injected && f.Allowed != string(oracle.None) {
-			all = append(all, oracle.Window{Begin: f.begin, End: f.recovered(), Tolerance: oracle.Tolerance(f.Allowed), Fault: f.Number})
+			all = append(all, oracle.Window{Begin: f.begin, End: f.recovered(), Tolerance: oracle.Tolerance(f.Allowed)})
 		}
 	}
 	return all

@@ -16,7 +16,7 @@ type screen struct {
 	run *run
 
 	mu    sync.Mutex // guards all below, and the output
-	news  []string   // last ones
+	news  []string   // that was told, all of it
 	lines int        // that the picture has now
 }
 

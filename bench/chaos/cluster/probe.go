@@ -128,8 +128,8 @@ func (k *Cluster) Scrub(ctx context.Context) error {
 	return k.ask(ctx, &order, "admin", "scrub", "--no-wait", "--json", "--dir", k.dir())
 }
 
-// token lets metrics be read.
-func (k *Cluster) token(ctx context.Context) (string, error) {
+// Token returns what Metrics wants.
+func (k *Cluster) Token(ctx context.Context) (string, error) {
 	out, err := k.command(ctx, "admin", "token", "--dir", k.dir())
 	return strings.TrimSpace(string(out)), err
 }
@@ -185,9 +185,6 @@ func (k *Cluster) Metrics(ctx context.Context, token string, n *Node) (Metrics, 
 	}
 	return parseMetrics(string(text)), err
 }
-
-// Token returns what Metrics wants.
-func (k *Cluster) Token(ctx context.Context) (string, error) { return k.token(ctx) }
 
 // parseMetrics sums the samples of each name.
 func parseMetrics(text string) Metrics {

@@ -20,7 +20,6 @@ const (
 type Window struct {
 	Begin, End time.Duration
 	Tolerance  Tolerance
-	Fault      int // its number
 }
 
 // tolerates tells whether an operation that failed may.

@@ -70,7 +70,6 @@ type Cluster struct {
 	K        int    `json:"k"`
 	M        int    `json:"m"`
 	Cores    int    `json:"cores"` // of the machine, which the clients use, too
-	Release  string `json:"release,omitempty"`
 }
 
 // Fault is what was done to the cluster, and what came of it.
