@@ -33,9 +33,9 @@ func watchRebuild(c *testCluster, l *clusterLoad, s testScale, victim string) (f
 	at, began := l.now(), time.Now()
 	c.kill(victim)
 	// What the dead node itself counted is gone with it.
-	c.waitStatus(time.Minute, victim+" is down", func(s admin.Status) bool { return !isUp(s, victim) })
+	c.waitNodes(time.Minute, victim+" is down", func(s admin.Status) bool { return !isUp(s, victim) })
 	f.detected = time.Since(began)
-	c.waitStatus(time.Minute, victim+" is out", func(s admin.Status) bool {
+	c.waitNodes(time.Minute, victim+" is out", func(s admin.Status) bool {
 		return !slices.Contains(driveStates(s)[victim], "up")
 	})
 	f.out = time.Since(began)

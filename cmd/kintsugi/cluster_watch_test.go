@@ -19,14 +19,28 @@ import (
 )
 
 // status asks as kintsugi admin status does.
-func (c *testCluster) status() (admin.Status, error) {
+func (c *testCluster) status() (admin.Status, error) { return c.ask(true) }
+
+// ask counts the chunks only if it must: that takes the drives longer than all the rest.
+func (c *testCluster) ask(chunks bool) (admin.Status, error) {
 	ctx, cancel := context.WithTimeout(c.t.Context(), 20*time.Second)
 	defer cancel()
-	return c.admin.Status(ctx, true)
+	return c.admin.Status(ctx, chunks)
 }
 
 // waitStatus waits for a state of the cluster and returns how long that took.
 func (c *testCluster) waitStatus(limit time.Duration, what string, is func(admin.Status) bool) time.Duration {
+	c.t.Helper()
+	return c.waitAsked(true, limit, what, is)
+}
+
+// waitNodes is waitStatus for what is seen without counting chunks.
+func (c *testCluster) waitNodes(limit time.Duration, what string, is func(admin.Status) bool) time.Duration {
+	c.t.Helper()
+	return c.waitAsked(false, limit, what, is)
+}
+
+func (c *testCluster) waitAsked(chunks bool, limit time.Duration, what string, is func(admin.Status) bool) time.Duration {
 	c.t.Helper()
 	began := time.Now()
 	var last admin.Status
@@ -41,7 +55,7 @@ func (c *testCluster) waitStatus(limit time.Duration, what string, is func(admin
 		}
 	}()
 	poll(c.t, limit, what, func() bool {
-		last, err = c.status()
+		last, err = c.ask(chunks)
 		return err == nil && is(last)
 	})
 	return time.Since(began)
