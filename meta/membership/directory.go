@@ -124,7 +124,7 @@ func (d *Directory) Hello() Hello {
 }
 
 // Learn takes note of what a process said of itself and, where nothing better is known, of others. What
-// a coordinator said later replaces it.
+// the coordinator says replaces it, and is asked for: a hello may have been on its way for longer than its process has lived.
 func (d *Directory) Learn(h Hello) {
 	if !d.newsIn(h) {
 		return
@@ -137,6 +137,7 @@ func (d *Directory) Learn(h Hello) {
 		}
 		if p := v.peers[h.Node.Name]; v.believes(p, h.Node) {
 			v.peers[h.Node.Name] = Peer{Node: h.Node, Up: true, Drives: p.Drives}
+			v.table = 0
 		}
 	})
 }
