@@ -54,7 +54,7 @@ func nextChange(m members, want int) (changes []*raftpb.ConfChangeSingle, ok boo
 	}
 	if aliveVoters+len(m.learners) < want {
 		for _, id := range m.alive {
-			if !isMember(id) {
+			if !isMember(id) && !slices.Contains(m.away, id) {
 				add(raftpb.ConfChangeAddLearnerNode, id)
 				return changes, true
 			}

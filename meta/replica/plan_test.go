@@ -38,6 +38,7 @@ func TestNextChange(t *testing.T) {
 		{"and replaces it in one change", members{voters: ids(1, 2, 3), learners: ids(4), alive: ids(1, 2, 4), caughtUp: set(4)}, 3, "voter 4 remove 3"},
 		{"even where more are wanted", members{voters: ids(1, 2, 3), learners: ids(4), alive: ids(1, 2, 4), caughtUp: set(4)}, 5, "voter 4 remove 3"},
 		{"even one that may come back", members{voters: ids(1, 2, 3), learners: ids(4), alive: ids(1, 2, 3, 4), away: ids(3), caughtUp: set(4)}, 5, "voter 4 remove 3"},
+		{"who is away does not come", members{voters: ids(1, 2, 4), alive: ids(1, 2, 3, 4), away: ids(3)}, 5, ""},
 		{"a dead learner leaves", members{voters: ids(1, 2, 3), learners: ids(4), alive: ids(1, 2, 3)}, 3, "remove 4"},
 		{"the dead may come back", members{voters: ids(1, 2, 3, 4, 5), alive: ids(1, 2, 3, 4)}, 5, ""},
 		{"unless they are abandoned", members{voters: ids(1, 2, 3, 4, 5), alive: ids(1, 2, 3, 4), abandoned: set(5)}, 5, "remove 5"},
