@@ -38,6 +38,7 @@ type fault struct {
 	report.Fault
 	begin, end, healed time.Duration // healed is 0 as long as it is not known
 	detected           time.Duration
+	back               time.Duration // all nodes were there again, with their drives; 0 as long as it is not known
 	over               bool          // undone
 	settle             time.Duration // after end it is of no more consequence, if nobody can tell
 }
@@ -158,13 +159,14 @@ func (d *director) perform(ctx context.Context, f *fault, step scenario.Step, ho
 
 // fail notes why a fault did not happen.
 func (d *director) fail(f *fault, err error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	f.Status, f.Reason, f.over, f.end = report.FaultNotThere, err.Error(), true, d.log.Now()
+	status := report.FaultNotThere
 	if errors.Is(err, cluster.ErrCannot) {
-		f.Status = report.FaultSkipped
+		status = report.FaultSkipped
 	}
-	d.tell(fmt.Sprintf("fault %d: %s is %s: %v", f.Number, f.Fault.Fault, f.Status, err))
+	d.mu.Lock()
+	f.Status, f.Reason, f.over, f.end = status, err.Error(), true, d.log.Now()
+	d.mu.Unlock()
+	d.tell(fmt.Sprintf("fault %d: %s is %s: %v", f.Number, f.Fault.Fault, status, err))
 }
 
 // hit are the nodes of which a fault may still be felt.
@@ -202,6 +204,9 @@ func (d *director) follow() {
 		}
 		if f.detected == 0 && f.healed == 0 && !slices.ContainsFunc(f.Nodes, func(n string) bool { return up[n] }) {
 			f.detected = asked - f.begin
+		}
+		if f.back == 0 && quiet && asked > f.end && status.Complete() {
+			f.back = asked
 		}
 		if f.healed == 0 && quiet && whole && asked > f.end {
 			f.healed = asked
@@ -280,11 +285,22 @@ func (f *fault) recovered() time.Duration {
 	return f.end + f.settle
 }
 
+// backGrace is how long requests may fail after all nodes are back: those that had begun before.
+const backGrace = 3 * time.Second
+
+// excused is until when a fault excuses failures: until all nodes are back, for then everything must be there, whether it is whole or not.
+func (f *fault) excused() time.Duration {
+	if f.back > 0 {
+		return f.back + backGrace
+	}
+	return f.recovered()
+}
+
 // windows are the times when failures of requests are allowed.
 func windows(faults []fault) (all []oracle.Window) {
 	for _, f := range faults {
 		if f.Status == report.Injected && f.Allowed != string(oracle.None) {
-			all = append(all, oracle.Window{Begin: f.begin, End: f.recovered(), Tolerance: oracle.Tolerance(f.Allowed)})
+			all = append(all, oracle.Window{Begin: f.begin, End: f.excused(), Tolerance: oracle.Tolerance(f.Allowed)})
 		}
 	}
 	return all

@@ -25,10 +25,10 @@ func (r *run) judge() report.Data {
 	d.Verdicts = []oracle.Verdict{oracle.Bytes(s), oracle.Linear(s), oracle.Sweep(s, r.load.Book()), oracle.Honest(s), oracle.Served(s, allowed)}
 	if r.watcher == nil {
 		const reason = "only the cluster's own tools could tell"
-		d.Verdicts = append(d.Verdicts, oracle.Skip("O6", nameWhole, reason), oracle.Skip("O7", nameTheory, reason), oracle.Skip("O8", nameHealth, reason))
+		d.Verdicts = append(d.Verdicts, oracle.Skip("O6", nameWhole, reason), oracle.Skip("O7", nameTheory, reason), oracle.Skip("O8", nameHealth, reason), oracle.Skip("O9", nameFence, reason))
 	} else {
 		d.Samples = r.watcher.allSamples()
-		d.Verdicts = append(d.Verdicts, r.wholeness().verdict(faults), r.theory(), r.health(faults))
+		d.Verdicts = append(d.Verdicts, r.wholeness().verdict(faults), r.theory(), r.health(faults), r.fencing(faults, s))
 	}
 	for _, f := range faults {
 		d.Faults = append(d.Faults, summary(f, s.Ops))

@@ -29,6 +29,7 @@ type watcher struct {
 	deaths  []oracle.Failure
 	dead    map[string]int // start of the process whose death is known
 	panics  float64
+	fenced  float64 // writes that storage nodes refused because they came too late
 	usages  []usage
 }
 
@@ -97,7 +98,7 @@ func (w *watcher) lookStatus(ctx context.Context) {
 // lookMetrics adds up what repair has moved. Counters of a process that was started again begin anew.
 func (w *watcher) lookMetrics(ctx context.Context) {
 	const readName, writtenName = "kintsugi_repair_read_bytes_total", "kintsugi_repair_written_bytes_total"
-	const panicsName, goroutinesName = "kintsugi_rpc_panics_total", "go_goroutines"
+	const panicsName, goroutinesName, fencedName = "kintsugi_rpc_panics_total", "go_goroutines", "kintsugi_storagenode_fenced_writes_total"
 	var asking sync.WaitGroup
 	for _, n := range w.cluster.Nodes() {
 		if _, down, stopped := n.State(); down || stopped {
@@ -116,11 +117,12 @@ func (w *watcher) lookMetrics(ctx context.Context) {
 				w.usages = append(w.usages, usage{w.log.Now(), n.Name, u})
 			}
 			before := w.moved[n.Name]
-			if m[readName] < before[readName] || m[writtenName] < before[writtenName] {
+			if m[readName] < before[readName] || m[writtenName] < before[writtenName] || m[fencedName] < before[fencedName] {
 				before = nil
 			}
 			w.read += m[readName] - before[readName]
 			w.written += m[writtenName] - before[writtenName]
+			w.fenced += m[fencedName] - before[fencedName]
 			w.panics = max(w.panics, m[panicsName])
 			w.moved[n.Name] = m
 		})

@@ -3,6 +3,7 @@ package cluster
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -190,6 +191,9 @@ func TestParseMetrics(t *testing.T) {
 func TestWhole(t *testing.T) {
 	whole := func(change func(*Status)) bool {
 		s := Status{Chunks: &Chunks{Total: 10, ByLost: []uint64{10}}}
+		if err := json.Unmarshal([]byte(`{"nodes": [{"up": true}, {"up": true}], "drives": [{"state": "up", "live": true}, {"state": "out"}]}`), &s); err != nil {
+			t.Fatal(err)
+		}
 		change(&s)
 		return s.Whole(2)
 	}
@@ -204,6 +208,10 @@ func TestWhole(t *testing.T) {
 		{"not counted", func(s *Status) { s.Chunks = nil }, false},
 		{"moving", func(s *Status) { s.Moving = 1 }, false},
 		{"pending", func(s *Status) { s.Repair.PendingShards = 1 }, false},
+		{"a node is away", func(s *Status) { s.Nodes[1].Up = false }, false},
+		{"a drive is away", func(s *Status) { s.Drives[0].Live = false }, false},
+		{"a drive is damaged", func(s *Status) { s.Drives[0].Corrupt = 1 }, false},
+		{"nobody", func(s *Status) { s.Nodes = nil }, false},
 		{"metadata", func(s *Status) { s.Metadata.Lost = 1 }, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {

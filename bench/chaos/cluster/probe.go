@@ -65,17 +65,27 @@ func (s *Status) Whole(passOver uint64) bool {
 			lacking += n
 		}
 	}
+	for _, d := range s.Drives {
+		if d.State == "new" || d.Corrupt > 0 {
+			return false
+		}
+	}
+	return s.Complete() && lacking <= passOver
+}
+
+// Complete tells whether all nodes are there with their drives, and all metadata has leaders.
+func (s *Status) Complete() bool {
 	for _, n := range s.Nodes {
 		if !n.Up {
 			return false
 		}
 	}
 	for _, d := range s.Drives {
-		if d.State == "new" || d.State == "up" && !d.Live || d.Corrupt > 0 {
+		if d.State == "up" && !d.Live {
 			return false
 		}
 	}
-	return lacking <= passOver
+	return s.Metadata.Lost == 0 && len(s.Nodes) > 0
 }
 
 // Up is how many nodes the cluster holds for up.
