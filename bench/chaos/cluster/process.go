@@ -11,7 +11,7 @@ import (
 )
 
 // goneTime bounds how long a killed process may stay.
-const goneTime = 20 * time.Second
+const goneTime = 30 * time.Second
 
 // State is what a process should be doing.
 func (n *Node) State() (pid int, down, stopped bool) {
@@ -27,7 +27,8 @@ func (n *Node) Starts() int {
 	return n.starts
 }
 
-// Alive tells whether the process exists and is no zombie.
+// Alive tells whether the process exists and is no zombie. The first thread of one that was killed is, while others still wait for a disk and
+// keep its ports.
 func (n *Node) Alive() bool {
 	pid, _, _ := n.State()
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
@@ -35,7 +36,8 @@ func (n *Node) Alive() bool {
 		return false
 	}
 	_, rest, _ := strings.Cut(string(stat), ") ")
-	return !strings.HasPrefix(rest, "Z")
+	threads, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid)) // none if it is gone meanwhile
+	return !strings.HasPrefix(rest, "Z") || len(threads) > 1
 }
 
 // Signal sends a signal and returns at once.
