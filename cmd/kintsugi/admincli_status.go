@@ -58,18 +58,18 @@ func watchStatus(ctx context.Context, c *admin.Client, f *adminFlags, out io.Wri
 		case err != nil:
 			fmt.Fprintf(out, "%s  %v\n", time.Now().UTC().Format(time.TimeOnly), err)
 		case f.asJSON:
-			err = json.NewEncoder(out).Encode(s)
+			if err := json.NewEncoder(out).Encode(s); err != nil {
+				return err
+			}
 		default:
 			if live {
 				fmt.Fprint(out, "\x1b[H\x1b[2J") // to the top, and clear
 			}
 			fmt.Fprintf(out, "%s UTC\n", s.Time.Format(time.DateTime))
-			if err = admin.WriteStatus(out, s); err == nil {
-				_, err = fmt.Fprintln(out)
-			}
-			if err != nil {
+			if err := admin.WriteStatus(out, s); err != nil {
 				return err
 			}
+			fmt.Fprintln(out)
 		}
 		select {
 		case <-ctx.Done():
