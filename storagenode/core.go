@@ -252,13 +252,13 @@ func (c *core) conclude(now time.Time, p uint32, r scanResult) []effect {
 	if r.truncated || st.stuck {
 		c.backOff(now, p)
 	}
-	if !c.concerned(p) {
-		return nil
-	}
 	lacking := slices.DeleteFunc(r.lacking, func(id placement.ShardID) bool {
 		out, ok := excused[chunkOf(id)]
 		return ok && out != present // that this drive has its own says nothing of the others
 	})
+	if !c.concerned(p) {
+		return askSome(lacking) // who missed a write may not have been told
+	}
 	if len(lacking) > 0 || r.truncated || r.unseen {
 		c.backOff(now, p)
 		return []effect{ask{lacking}}
@@ -268,6 +268,15 @@ func (c *core) conclude(now time.Time, p uint32, r scanResult) []effect {
 	}
 	c.tell(now, p)
 	return nil
+}
+
+// askSome asks for a few: all homes of a partition may see the same, and who lacks much finds out by itself.
+func askSome(lacking []placement.ShardID) []effect {
+	const some = 64
+	if len(lacking) == 0 {
+		return nil
+	}
+	return []effect{ask{lacking[:min(some, len(lacking))]}}
 }
 
 func (c *core) repaired(now time.Time, ev repaired) {

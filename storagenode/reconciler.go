@@ -36,7 +36,7 @@ type Reconciler struct {
 	mu        sync.Mutex // guards what follows
 	hints     map[chunkID]uint32
 	doubt     level     // how closely everything is to be looked at
-	again     time.Time // when to compare once more after having been away; zero: not
+	again     time.Time // when to compare the next time although nothing has changed
 	status    Status
 	shards    meter
 	bytes     meter
@@ -63,7 +63,10 @@ const (
 	// catchUpAgain is when a drive that was away is compared once more: for a moment others take it for away although it
 	// is back, and what they delete then it does not hear of.
 	catchUpAgain = 6 * time.Second
-	fullPause    = 10 * time.Second // before a full drive is tried again
+	// compareInterval is the time between comparisons by digests where nothing seems to have changed: a writer that
+	// could not reach this drive told it so, but what was told may have been lost.
+	compareInterval = 10 * time.Minute
+	fullPause       = 10 * time.Second // before a full drive is tried again
 )
 
 // ownFailure ends Run: the drive is lost.
@@ -133,14 +136,14 @@ func (r *Reconciler) compareAgain(at time.Time) {
 	r.again = at
 }
 
-// isDue tells once that the time of compareAgain has come.
+// isDue tells that the time to compare has come, once each time.
 func (r *Reconciler) isDue(now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.again.IsZero() || now.Before(r.again) {
+	if now.Before(r.again) {
 		return false
 	}
-	r.again = time.Time{}
+	r.again = now.Add(compareInterval)
 	return true
 }
 

@@ -250,6 +250,23 @@ func TestNarrowChunksComeHomeTogether(t *testing.T) {
 	})
 }
 
+// TestLostHint has a drive miss a write without knowing: nobody hints at it. It is found out by the others' looks, or by its own.
+func TestLostHint(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := newTestCluster(t, 4, 4, 2, 6)
+		cluster.start(0, 1, 2, 3, 4, 5)
+		cluster.write(20, 1000)
+		time.Sleep(time.Minute)
+		for id, body := range cluster.chunks {
+			home := cluster.Map().Homes(cluster.Map().Partition(id.blob, id.chunk))[3]
+			if err := cluster.drives[home].Memory.Drop(t.Context(), []placement.ShardID{id.shard(3)}); err != nil || body.params.M != 2 {
+				t.Fatal(err)
+			}
+		}
+		cluster.await(compareInterval + time.Minute)
+	})
+}
+
 // What a drive kept of chunks that were deleted while it was away goes when it is back.
 func TestRemainsOfTheDeletedGo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -372,9 +389,10 @@ func TestIdleDoesNothing(t *testing.T) {
 		}
 		before, lists := calls(), cluster.lists()
 		time.Sleep(time.Hour)
-		strayLooks := 6 * 64 * int(time.Hour/strayInterval) // each drive's at its own digests, which are in memory
-		if n := calls() - before; n > strayLooks || cluster.lists() != lists {
-			t.Errorf("%d calls while nothing changed, want %d at most; %d lists, want none", n, strayLooks, cluster.lists()-lists)
+		strayLooks := 6 * 64 * int(time.Hour/strayInterval)           // each drive's at its own digests, which are in memory
+		compares := 6 * 64 * 6 * (int(time.Hour/compareInterval) + 1) // with those of all others, which tell all of them in one call where they are remote
+		if n := calls() - before; n > strayLooks+compares || cluster.lists() != lists {
+			t.Errorf("%d calls while nothing changed, want %d at most; %d lists, want none", n, strayLooks+compares, cluster.lists()-lists)
 		}
 	})
 }
