@@ -42,8 +42,8 @@ func newClusterView(v *view, client *rpc.Client, options shardrpc.Options) *clus
 
 // Drive implements blob.Cluster: nil is a drive whose node is down or that is not known.
 func (c *clusterView) Drive(id placement.DriveID) blob.Drive {
-	if d := c.view.Drive(id); d != nil {
-		return d
+	if s := c.view.current.Load().stores[id]; s != nil {
+		return writtenDrive{s, id, c.fence}
 	}
 	if r, ok := (*c.remotes.Load())[id]; ok {
 		return r.Drive
@@ -60,6 +60,26 @@ func (c *clusterView) Peer(id placement.DriveID) storagenode.Peer {
 		return r.Drive
 	}
 	return nil
+}
+
+// writtenDrive is a drive of this process as its gateway sees it: the fence that stands before what other processes
+// write stands before it, too.
+type writtenDrive struct {
+	*shardstore.Store
+	id    placement.DriveID
+	fence *storagenode.Fence
+}
+
+// Put implements blob.Drive, as a write of another process would be taken.
+func (d writtenDrive) Put(ctx context.Context, h shardstore.Header, payload []byte) error {
+	d.fence.Await(ctx)
+	if err := d.fence.Admit(h.Partition, d.id, h.Epoch); err != nil {
+		return err
+	}
+	if err := d.Store.Put(ctx, h, payload); err != nil {
+		return err
+	}
+	return d.fence.Admit(h.Partition, d.id, h.Epoch)
 }
 
 // ownDrive is a drive of this process as repair sees it. What is surplus by a map that others know to be old must not go

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"kintsugi/gateway/blob"
 	"kintsugi/placement"
 	"kintsugi/storagenode"
 	"kintsugi/storagenode/shardstore"
@@ -48,5 +49,34 @@ func TestOwnDropUnderAnOldMap(t *testing.T) {
 	}
 	if _, err := store.Stat(t.Context(), id); !errors.Is(err, shardstore.ErrNotFound) {
 		t.Fatalf("the shard after its drop: %v", err)
+	}
+}
+
+// TestOwnPutWithoutALease: the gateway of a node that was stopped must not write to the node's own drives either.
+func TestOwnPutWithoutALease(t *testing.T) {
+	drive := placement.DriveID{1}
+	m, err := placement.Birth(placement.ClusterID{9}, 16, 1, 0, []placement.Drive{{ID: drive, Node: "a", Weight: 100}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fence, err := storagenode.NewFence(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fence.SetMap(m)
+	store, err := shardstore.Open(t.TempDir(), shardstore.Config{Drive: drive, SegmentSize: 4 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	id := placement.ShardID{Blob: placement.BlobID{7}}
+	h := shardstore.Header{ID: id, Partition: m.Partition(id.Blob, 0), Epoch: m.Epoch, K: 1, ChunkSize: 5}
+	own := blob.Drive(writtenDrive{store, drive, fence})
+	if err := own.Put(t.Context(), h, []byte("shard")); !errors.Is(err, storagenode.ErrFenced) {
+		t.Fatalf("without a lease: %v", err)
+	}
+	fence.SetLease(time.Now().Add(time.Minute))
+	if err := own.Put(t.Context(), h, []byte("shard")); err != nil {
+		t.Fatalf("with a lease: %v", err)
 	}
 }
