@@ -20,7 +20,7 @@ func NewTimeline(ops []history.Op, until time.Duration) Timeline {
 	for i := range ops {
 		o := &ops[i]
 		at := int(o.End / bucket)
-		if at >= n {
+		if at >= n || o.Final { // the last sweep is no load
 			continue
 		}
 		t.Requests[at]++
