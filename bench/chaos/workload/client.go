@@ -109,16 +109,17 @@ func (x *call) lie(class history.Class, detail string) history.Outcome {
 	return x.endAs(history.Wrong, x.op.Status, nil)
 }
 
-// Times of the last sweep: a cluster that has just healed may refuse a moment, and what it then refuses is not lost.
+// Times of the last sweep: a cluster that has just healed may refuse for a moment, and what it then refuses is not lost. What it refuses
+// for so long is: then everything else is tried once.
 const (
-	sweepTries = 30
-	sweepPause = time.Second
+	sweepPatience = 30 * time.Second
+	sweepPause    = time.Second
 )
 
-// patiently tries until there is an answer. Every try is written down.
-func (c *client) patiently(ctx context.Context, try func() history.Outcome) {
-	for range sweepTries {
-		if o := try(); !o.Failed() || o == history.Wrong {
+// patiently tries until there is an answer, or the patience of the sweep is at its end. Every try is written down.
+func (c *client) patiently(ctx context.Context, until time.Time, try func() history.Outcome) {
+	for {
+		if o := try(); !o.Failed() || o == history.Wrong || time.Now().After(until) {
 			return
 		}
 		timer := time.NewTimer(sweepPause)

@@ -94,15 +94,16 @@ func (l *Load) Run(ctx context.Context) {
 // Sweep reads every key that was ever used and lists the bucket. Nobody may write meanwhile.
 func (l *Load) Sweep(ctx context.Context) error {
 	var next atomic.Int32
+	until := time.Now().Add(sweepPatience)
 	l.each(func(c *client) {
 		c.final = true
 		for k := next.Add(1) - 1; int(k) < l.book.Keys() && ctx.Err() == nil; k = next.Add(1) - 1 {
-			c.patiently(ctx, func() history.Outcome { return c.get(ctx, history.Get, k) })
+			c.patiently(ctx, until, func() history.Outcome { return c.get(ctx, history.Get, k) })
 		}
 	})
 	c := l.client(0)
 	c.final = true
-	c.patiently(ctx, func() history.Outcome { return c.list(ctx, "") })
+	c.patiently(ctx, until, func() history.Outcome { return c.list(ctx, "") })
 	return ctx.Err()
 }
 
