@@ -140,7 +140,7 @@ func (r *run) perform(ctx context.Context) error {
 
 // How long the look at the drives at the end may take, and the pause between two.
 const (
-	auditLimit = 90 * time.Second
+	auditLimit = 60 * time.Second
 	auditPause = 2 * time.Second
 )
 
