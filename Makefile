@@ -5,10 +5,12 @@ DATA        ?= ./data
 FUZZTIME    ?= 10s
 STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
 RACE        ?= -race
+FROM        ?= 0
 CHAOS       ?= kill-m
 SEEDS       ?= 1 2 3 4 5 6 7 8 9 10
+SIMULATIONS = $(if $(findstring command,$(origin SEEDS)),$(SEEDS),30)
 
-.PHONY: help run build test test-clients test-crash test-cluster cluster-figures chaos chaos-short chaos-long check fmt-check vet staticcheck imports bench fuzz clean
+.PHONY: help run build test test-clients test-crash test-cluster test-sim cluster-figures chaos chaos-short chaos-long check fmt-check vet staticcheck imports bench fuzz clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -28,6 +30,10 @@ test-clients: ## aws, rclone, s3cmd, boto3 and SDKs against a real server; FULL=
 
 test-crash: ## kill -9 under load, drives removed and damaged; FULL=1: 50 kills, all pairs of drives
 	$(GO) test -v -count=1 -timeout 60m -run '^Test(KillNine|AnyTwo|RestartWithout|FlippedBytes|OneOfTwo|ADriveComesBack|Emptied|Swapped|MoreThanM)' ./cmd/kintsugi
+
+test-sim: ## a cluster in one process, in virtual time, under faults from so many SEEDS (30), from FROM (0) on
+	$(GO) test -count=1 -timeout 60m -run '^Test(RaftStorm|LeaderLost|OneWay)' ./internal/sim -sim.seeds=$(SIMULATIONS) -sim.seed=$(FROM)
+	$(GO) test -count=1 -timeout 60m -parallel 3 -run '^TestSimulation$$' ./cmd/kintsugi -sim.seeds=$(SIMULATIONS) -sim.from=$(FROM)
 
 test-cluster: ## clusters of processes under load: kill -9, SIGSTOP, rebuild, scale, power cut, strangers; FULL=1: nine nodes
 	$(GO) test -v -count=1 -timeout 60m -run '^TestCluster' ./cmd/kintsugi
