@@ -164,11 +164,11 @@ const outAfterDefault = 5 * time.Minute
 
 // tune fits the runtime to the roles: many processes may share a machine.
 func (c *nodeConfig) tune() {
-	memory := int64(40 << 20)
+	memory := int64(24 << 20)
 	for _, role := range []struct {
 		bit   rpc.Role
 		bytes int64
-	}{{rpc.Gateway, 100 << 20}, {rpc.Meta, 40 << 20}, {rpc.Storage, 20 << 20}} {
+	}{{rpc.Gateway, 64 << 20}, {rpc.Meta, 32 << 20}, {rpc.Storage, 12 << 20}} {
 		if c.roles&role.bit != 0 {
 			memory += role.bytes
 		}

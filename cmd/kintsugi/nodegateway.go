@@ -18,12 +18,22 @@ const (
 	nodeMetaTimeout  = 4500 * time.Millisecond
 )
 
+// Bounds of the buffers of a gateway beside a storage node, in bytes.
+const (
+	sharedWriteMemory   = 32 << 20
+	sharedScratchMemory = 24 << 20
+	sharedReadMemory    = 16 << 20
+)
+
 // makeBlobs makes the data path: of gateways, and of metadata nodes, which remove what was deleted.
 func (n *node) makeBlobs() (err error) {
-	n.blobs, err = blob.New(blob.Config{
-		Hint: n.hint, ReadTimeout: nodeReadTimeout, WriteTimeout: nodeWriteTimeout,
-		Logger: n.log, Registerer: n.metrics,
-	}, n.view)
+	cfg := blob.Config{
+		Hint: n.hint, ReadTimeout: nodeReadTimeout, WriteTimeout: nodeWriteTimeout, Logger: n.log, Registerer: n.metrics,
+	}
+	if n.is(rpc.Storage) { // one of many, each with a gateway: a share of the load is a share of the memory
+		cfg.WriteMemory, cfg.ScratchMemory, cfg.ReadMemory = sharedWriteMemory, sharedScratchMemory, sharedReadMemory
+	}
+	n.blobs, err = blob.New(cfg, n.view)
 	return err
 }
 

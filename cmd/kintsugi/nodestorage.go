@@ -15,7 +15,7 @@ import (
 const clusterSettle = 10 * time.Second
 
 // shardMemory bounds the payloads in flight at a storage node, each way, in bytes.
-const shardMemory = 24 << 20
+const shardMemory = 16 << 20
 
 // makeStorage makes what serves shards. The drives come with the cluster.
 func (n *node) makeStorage() (err error) {
