@@ -10,6 +10,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"kintsugi/bench/linear"
@@ -28,7 +29,7 @@ const (
 // version, so a byte of another body, or of none, is found out.
 type simClients struct {
 	*simCluster
-	ops atomicCounter // versions are numbers that are given once
+	ops atomic.Uint64 // versions are numbers that are given once
 
 	mu       sync.Mutex // guards what follows
 	history  map[string][]linear.Op
@@ -38,21 +39,9 @@ type simClients struct {
 	victims  []string // processes that may lose what they keep
 }
 
-type atomicCounter struct {
-	mu sync.Mutex
-	n  uint64
-}
-
-func (c *atomicCounter) next() uint64 {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.n++
-	return c.n
-}
-
 func simKey(i int) string { return fmt.Sprintf("key-%02d", i) }
 
-// simSizes are those of bodies: in the metadata, of one chunk, of one that is read in several pieces, of two.
+// simSizes are those of bodies, in bytes: two that go into the metadata, three that become shards.
 var simSizes = []int{100, 5000, 20_000, 70_000, 300_000}
 
 // simBody returns the body of a version of a key.
@@ -110,10 +99,10 @@ func (c *simClients) once(r *rand.Rand, client string) {
 		op.Kind = linear.Write
 		err = simDelete(ctx, n, key)
 	case kind < 18:
-		op.Kind, op.Value = linear.Write, c.ops.next()
+		op.Kind, op.Value = linear.Write, c.ops.Add(1)
 		err = simPut(ctx, n, key, op.Value, meta.Condition{})
 	default:
-		op.Kind, op.Value = linear.Swap, c.ops.next()
+		op.Kind, op.Value = linear.Swap, c.ops.Add(1)
 		op.Expect, _ = c.get(ctx, n, key)
 		op.Begin = time.Since(c.began)
 		err = simPut(ctx, n, key, op.Value, simCondition(op.Expect))

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -261,7 +262,8 @@ func (c *simCluster) report() {
 			c.t.Fatal(err)
 		}
 	}
-	c.t.Logf("replay: go test ./cmd/kintsugi -run '^TestSimulation$' -sim.seed=%d; logs are in %s", c.seed, dir)
+	test, _, _ := strings.Cut(c.t.Name(), "/")
+	c.t.Logf("replay: go test ./cmd/kintsugi -run '^%s$' -sim.seed=%d; logs are in %s", test, c.seed, dir)
 	for _, line := range c.story {
 		c.t.Log(line)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"testing"
@@ -92,4 +93,49 @@ func (c *simClients) trial() {
 		// Who cannot reach a leader that all others reach gets no answers: a gateway and a metadata node are not cut apart.
 		c.disturb(c.victims[c.rand.IntN(len(c.victims))], c.names(rpc.Storage|rpc.Meta))
 	}
+}
+
+// TestLateWritesAreFenced stops a storage node with writes on their way to it, for longer than its lease. When it goes on it refuses them.
+func TestLateWritesAreFenced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &simClients{simCluster: startSim(t, 1), history: map[string][]linear.Op{}}
+		g := c.running("g1")
+		if err := g.meta.CreateBucket(t.Context(), meta.Bucket{Name: simBucket}); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 2 * simKeys {
+			if i == simKeys { // there are connections to it now
+				c.net.Freeze(c.processes["n1"].ip)
+			}
+			if err := simPut(t.Context(), g, simKey(i%simKeys), uint64(i+1), meta.Condition{}); err != nil {
+				t.Errorf("%s: %v", simKey(i%simKeys), err)
+			}
+		}
+		time.Sleep(5 * time.Second)
+		before := c.fenced("n1")
+		c.net.Thaw(c.processes["n1"].ip)
+		c.await("late writes are refused", 10*time.Second, func() error {
+			if n := c.fenced("n1") - before; n == 0 {
+				return errors.New("none was")
+			}
+			return nil
+		})
+	})
+}
+
+// fenced returns how many writes a storage node has refused because it may be out of date.
+func (c *simCluster) fenced(name string) (sum float64) {
+	c.t.Helper()
+	families, err := c.running(name).metrics.Gather()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == "kintsugi_storagenode_fenced_writes_total" {
+			for _, m := range f.GetMetric() {
+				sum += m.GetCounter().GetValue()
+			}
+		}
+	}
+	return sum
 }
