@@ -143,18 +143,27 @@ func names(children []*devChild) string {
 	return strings.Join(all, ", ")
 }
 
+// overtaken is how long after the order to start the dead again a death still counts as one of them: whoever kills and
+// orders at once must not have to wait for the kernel in between.
+const overtaken = 500 * time.Millisecond
+
 // watch reports deaths and starts dead processes again when it is told to.
 func (d *dev) watch(ctx context.Context, hup <-chan os.Signal) error {
+	var ordered time.Time
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case c := <-d.ended:
 			d.tellDeath(c)
-		case <-hup:
-			if err := d.restart(); err != nil {
-				fmt.Fprintln(d.out, "not all could be started again:", err)
+			if time.Since(ordered) > overtaken {
+				continue
 			}
+		case <-hup:
+			ordered = time.Now()
+		}
+		if err := d.restart(); err != nil {
+			fmt.Fprintln(d.out, "not all could be started again:", err)
 		}
 	}
 }
