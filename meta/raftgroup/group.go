@@ -127,10 +127,14 @@ func (g *group) absorb(rd *raft.Ready) {
 	}
 	term := g.log.hard.GetTerm()
 	if rd.SoftState != nil {
+		lost := g.lead
 		g.lead, g.silence = rd.SoftState.Lead, 0
 		g.leader.Store(g.lead)
-		if g.lead != 0 {
+		switch {
+		case g.lead != 0:
 			g.campaign = 0
+		case lost != 0:
+			g.orphaned(lost)
 		}
 		g.leading = rd.SoftState.RaftState == raft.StateLeader
 	}

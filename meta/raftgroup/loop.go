@@ -155,6 +155,14 @@ func (g *group) listen() {
 	}
 }
 
+// orphaned has the voters try one after the other, soon, where an election may have begun by Raft's own timeout: two
+// that timed out together divide the votes, and their next timeouts are as long and as random.
+func (g *group) orphaned(lost uint64) {
+	if rank := g.rank(lost); rank >= 0 && g.host.terms == nil && g.campaign == 0 {
+		g.campaign = campaignRetryTicks + rank
+	}
+}
+
 // shorten drops the oldest segments of a log that has grown too long.
 func (h *Host) shorten() error {
 	want, can := h.log.droppable(func(i int) uint64 { return max(h.groups[i].synced.Load(), h.log.groups[i].start) })
