@@ -7,10 +7,8 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -27,12 +25,7 @@ type adminFlags struct {
 	asJSON     bool
 }
 
-const (
-	adminAddrDefault = "127.0.0.1:9002"
-	adminPort        = "9002" // of an address without one
-	// adminSecretEnv names the file with the cluster secret where no flag does.
-	adminSecretEnv = "KINTSUGI_CLUSTER_SECRET_FILE"
-)
+const adminAddrDefault = "127.0.0.1:" + portRPC
 
 func newAdminCommand() *cobra.Command {
 	f := &adminFlags{}
@@ -56,7 +49,7 @@ Exit codes:
 	flags := cmd.PersistentFlags()
 	flags.StringSliceVar(&f.addrs, "addr", nil, "address of any node, for other nodes (default "+adminAddrDefault+"); may be repeated")
 	flags.StringSliceVar(&f.addrs, "join", nil, "the same as --addr")
-	flags.StringVar(&f.secretFile, "cluster-secret-file", "", "file with the cluster secret (default: $"+adminSecretEnv+")")
+	flags.StringVar(&f.secretFile, "cluster-secret-file", "", "file with the cluster secret (default: $"+secretFileEnv+")")
 	flags.StringVar(&f.dir, "dir", "", "directory of kintsugi dev, instead of addresses and secret")
 	flags.BoolVar(&f.asJSON, "json", false, "print JSON")
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(err) })
@@ -118,10 +111,7 @@ func (f *adminFlags) addresses() ([]string, error) {
 		}
 	}
 	for _, a := range f.addrs {
-		if _, _, err := net.SplitHostPort(a); err != nil {
-			a = net.JoinHostPort(strings.Trim(a, "[]"), adminPort)
-		}
-		addrs = append(addrs, a)
+		addrs = append(addrs, withPort(a, portRPC))
 	}
 	if len(addrs) == 0 {
 		addrs = []string{adminAddrDefault}
@@ -167,7 +157,7 @@ func (f *adminFlags) secret() (*secret.Secret, error) {
 		name = filepath.Join(f.dir, "cluster.secret")
 	}
 	if name == "" {
-		name = os.Getenv(adminSecretEnv)
+		name = os.Getenv(secretFileEnv)
 	}
 	if name == "" {
 		return nil, usageError(errors.New("--cluster-secret-file: name the file with the cluster secret, or with --dir the directory of kintsugi dev"))

@@ -49,7 +49,7 @@ func devDirectory(t *testing.T, processes ...map[string]any) string {
 }
 
 func TestAdminUsage(t *testing.T) {
-	t.Setenv(adminSecretEnv, "")
+	t.Setenv(secretFileEnv, "")
 	for _, c := range []struct {
 		args []string
 		code int
