@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"kintsugi/cmd/kintsugi/admin"
-	"kintsugi/internal/rpc"
 	"kintsugi/meta/metarpc"
 	"kintsugi/storagenode"
 )
@@ -93,7 +92,7 @@ func (n *node) status(context.Context) (any, error) {
 // banner tells that the process takes part in its cluster.
 func (n *node) banner(out io.Writer, ports listeners) {
 	self := n.directory.Self()
-	fmt.Fprintf(out, "Kintsugi %s: node %s (%s) of cluster %s\n", version, self.Name, roleList(n.cfg.roles), n.founding.Load().Cluster)
+	fmt.Fprintf(out, "Kintsugi %s: node %s (%s) of cluster %s\n", version, self.Name, strings.Join(n.cfg.roles.Names(), ", "), n.founding.Load().Cluster)
 	if m := n.view.Map(); m != nil {
 		fmt.Fprintf(out, "  code %d+%d, %d drives\n", m.K, m.M, len(m.Drives))
 	}
@@ -104,17 +103,4 @@ func (n *node) banner(out io.Writer, ports listeners) {
 			s3, n.cfg.region, n.credentials().accessKey, n.credentials().source)
 	}
 	fmt.Fprintf(out, "ready s3=%s admin=http://%s rpc=%s pid=%d\n", s3, ports.admin.Addr(), ports.rpc.Addr(), os.Getpid())
-}
-
-func roleList(r rpc.Role) string {
-	var names []string
-	for _, role := range []struct {
-		bit  rpc.Role
-		name string
-	}{{rpc.Gateway, "gateway"}, {rpc.Storage, "storagenode"}, {rpc.Meta, "meta"}} {
-		if r&role.bit != 0 {
-			names = append(names, role.name)
-		}
-	}
-	return strings.Join(names, ", ")
 }

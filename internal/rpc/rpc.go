@@ -23,6 +23,20 @@ const (
 	Admin // the command line of an operator
 )
 
+// Names are those of the commands that run the roles of a node: an empty list, not nil, if it has none.
+func (r Role) Names() []string {
+	names := []string{}
+	for _, role := range []struct {
+		bit  Role
+		name string
+	}{{Gateway, "gateway"}, {Storage, "storagenode"}, {Meta, "meta"}} {
+		if r&role.bit != 0 {
+			names = append(names, role.name)
+		}
+	}
+	return names
+}
+
 // Identity is who is at the other end of a connection. It is proven by the cluster secret.
 type Identity struct {
 	Node        string // its name, unique in the cluster, 1 to MaxName bytes

@@ -38,6 +38,25 @@ func newSecret(t testing.TB) *secret.Secret {
 	return s
 }
 
+func TestRoleNames(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		roles Role
+		want  string
+	}{
+		{"none", 0, "[]"},
+		{"one", Storage, "[storagenode]"},
+		{"all of a node", Gateway | Storage | Meta, "[gateway storagenode meta]"},
+		{"an operator is no node", Admin, "[]"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := tt.roles.Names(); got == nil || fmt.Sprint(got) != tt.want {
+				t.Errorf("got %#v, want %s", got, tt.want)
+			}
+		})
+	}
+}
+
 // server is a Server on loopback with the methods of the tests.
 type server struct {
 	*Server

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"kintsugi/internal/rpc"
 	"kintsugi/meta/membership"
 	"kintsugi/placement"
 	"kintsugi/storagenode"
@@ -122,18 +121,4 @@ func (f *Facts) memberOf(host uint64) *membership.NodeStatus {
 		return nil
 	}
 	return &f.Members[i]
-}
-
-// roleNames spells roles.
-func roleNames(r rpc.Role) []string {
-	names := []string{}
-	for _, n := range []struct {
-		role rpc.Role
-		name string
-	}{{rpc.Gateway, "gateway"}, {rpc.Storage, "storagenode"}, {rpc.Meta, "meta"}} {
-		if r&n.role != 0 {
-			names = append(names, n.name)
-		}
-	}
-	return names
 }

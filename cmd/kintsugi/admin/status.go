@@ -70,7 +70,7 @@ func (f *Facts) nodes(drives []driveFacts) []Node {
 		n := m.Beat.Node
 		at[n.Name] = len(nodes)
 		nodes = append(nodes, Node{
-			Unseen: n.Addr == "", Name: n.Name, Addr: n.Addr, S3: n.S3, Admin: n.Admin, Zone: n.Zone, Roles: roleNames(n.Roles),
+			Unseen: n.Addr == "", Name: n.Name, Addr: n.Addr, S3: n.S3, Admin: n.Admin, Zone: n.Zone, Roles: n.Roles.Names(),
 			Up: m.Up, Seconds: seconds(f.Now.Sub(m.Since)), Release: n.Release, Leads: m.Beat.Leads,
 			Host: hostName(n.Host), Orders: m.Beat.Orders.Serial,
 		})
