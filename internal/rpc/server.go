@@ -10,6 +10,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"kintsugi/internal/pace"
 )
 
 const (
@@ -97,7 +99,7 @@ func (s *Server) Serve(l net.Listener) error {
 			s.admit(raw)
 		case passes(err):
 			s.cfg.Logger.Warn("cannot accept connections", slog.Any("error", err))
-			s.pause()
+			_ = pace.Pause(s.ctx, acceptPause)
 		default:
 			return err
 		}
@@ -108,15 +110,6 @@ func (s *Server) Serve(l net.Listener) error {
 func passes(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOBUFS) ||
 		errors.Is(err, syscall.ENOMEM) || errors.Is(err, syscall.ECONNABORTED)
-}
-
-func (s *Server) pause() {
-	t := time.NewTimer(acceptPause)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-s.ctx.Done():
-	}
 }
 
 func (s *Server) open(l net.Listener) bool {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"kintsugi/internal/pace"
 	"kintsugi/internal/rpc"
 )
 
@@ -76,20 +77,9 @@ func (a *Agent) Run(ctx context.Context) {
 		} else {
 			a.follow(ctx)
 		}
-		if rest := beatPause - time.Since(began); rest > 0 {
-			pause(ctx, rest)
-		}
+		_ = pace.Pause(ctx, beatPause-time.Since(began))
 	}
 	a.leave(context.WithoutCancel(ctx))
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
 }
 
 // follow beats once to the coordinator that is known.
@@ -114,7 +104,7 @@ func (a *Agent) take(ctx context.Context, addr string, answer *Answer, sent time
 	a.leader = addr
 	if answer.Refused != "" {
 		a.refused(answer.Refused)
-		pause(ctx, refusedPause)
+		_ = pace.Pause(ctx, refusedPause)
 		return
 	}
 	a.clean = nil

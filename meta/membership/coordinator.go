@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"kintsugi/internal/pace"
 	"kintsugi/placement"
 )
 
@@ -200,18 +201,10 @@ func (c *Coordinator) tell() {
 
 // keepConfirming asks a majority now and then whether this process still leads.
 func (c *Coordinator) keepConfirming(ctx context.Context, t *term) {
-	timer := time.NewTimer(confirmPause)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-timer.C:
-		}
+	for pace.Pause(ctx, confirmPause) == nil {
 		if err := c.confirm(ctx, t); err != nil && ctx.Err() == nil {
 			c.cfg.Logger.Info("no majority confirms this coordinator", "error", err)
 		}
-		timer.Reset(confirmPause)
 	}
 }
 

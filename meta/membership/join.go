@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 
+	"kintsugi/internal/pace"
 	"kintsugi/placement"
 )
 
@@ -52,8 +53,7 @@ func Join(ctx context.Context, cfg JoinConfig) (Founding, error) {
 			waited = verdict.Wait
 			log.Info("waits", "reason", waited)
 		}
-		pause(ctx, helloPause)
-		if err := ctx.Err(); err != nil {
+		if err := pace.Pause(ctx, helloPause); err != nil {
 			return Founding{}, err
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"kintsugi/internal/pace"
 	"kintsugi/internal/rpc"
 )
 
@@ -56,7 +57,7 @@ func (a *Agent) askForEver(ctx context.Context, addr string, b *Beat, rest time.
 			}
 			return
 		}
-		pause(ctx, rest)
+		_ = pace.Pause(ctx, rest)
 	}
 }
 

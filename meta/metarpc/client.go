@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"kintsugi/internal/pace"
 	"kintsugi/internal/plant"
 	"kintsugi/internal/rpc"
 	"kintsugi/meta"
@@ -188,17 +189,7 @@ func (c *Client) rest(ctx context.Context, pause time.Duration, end time.Time) e
 	if time.Until(end) <= pause {
 		return errPatience
 	}
-	if pause == 0 {
-		return nil
-	}
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
+	return pace.Pause(ctx, pause)
 }
 
 // isFinal tells whether err, or none, is the answer to the call: every replica that can answer would give it. The others are

@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"time"
 
+	"kintsugi/internal/pace"
 	"kintsugi/internal/rpc"
 	"kintsugi/meta/raftgroup"
 )
@@ -112,7 +113,7 @@ func (p *peer) run(ctx context.Context) {
 			p.t.metrics.gone.Inc()
 			p.host.PeerGone(p.to)
 		}
-		pause(ctx, backoff)
+		_ = pace.Pause(ctx, backoff)
 		if backoff = min(2*backoff, maxBackoff); backoff == maxBackoff && p.unwanted() {
 			return
 		}
@@ -208,14 +209,5 @@ func (p *peer) leave(stream *rpc.Stream) {
 	err := p.write(context.Background(), stream, frameHead{left: true, from: p.from, to: p.to}, leaveWait)
 	if err != nil {
 		p.t.log.Debug("a metadata replica was not told that this one left", slog.Uint64("replica", p.to), slog.Any("error", err))
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
 	}
 }

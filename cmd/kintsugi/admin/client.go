@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"kintsugi/internal/pace"
 	"kintsugi/internal/rpc"
 )
 
@@ -116,7 +117,7 @@ func (c *Client) ask(ctx context.Context, m rpc.Method, request, answer any) err
 		if err := final(ctx, addr, err, repeatable); err != nil {
 			return err
 		}
-		if err := pause(ctx); err != nil {
+		if err := pace.Pause(ctx, findPause); err != nil {
 			return err
 		}
 	}
@@ -154,15 +155,6 @@ func final(ctx context.Context, addr string, err error, repeatable bool) error {
 	return fmt.Errorf("%s: %w", addr, err)
 }
 
-func pause(ctx context.Context) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(findPause):
-		return nil
-	}
-}
-
 // seek makes sure that found is the coordinator at this moment: one that was stopped would take the time of the whole request.
 func (c *Client) seek(ctx context.Context) error {
 	if c.found != "" {
@@ -189,7 +181,7 @@ func (c *Client) find(ctx context.Context) error {
 			c.found, c.lonely = addr, lonely
 			return nil
 		}
-		if !allRefuse(failures) && pause(ctx) == nil {
+		if !allRefuse(failures) && pace.Pause(ctx, findPause) == nil {
 			continue
 		}
 		if answered == "" {
