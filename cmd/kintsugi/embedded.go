@@ -48,7 +48,7 @@ type embedded struct {
 const metaTimeout = 20 * time.Second
 
 const (
-	mapTimeout = 2 * time.Second // of one attempt to read the map at the start, before drives are looked for again
+	mapTimeout = 2 * time.Second // of one attempt to read the map
 	tellEvery  = 15              // attempts
 )
 
@@ -209,7 +209,7 @@ func (e *embedded) driveMetrics(id placement.DriveID) prometheus.Registerer {
 // startFront makes the data path and the S3 front on top of it.
 func (e *embedded) startFront() (err error) {
 	e.repair, err = newRepair(repairConfig{
-		view: e.view, settle: localSettle, log: e.log, metrics: e.metrics,
+		view: e.view, live: e.meta, settle: localSettle, log: e.log, metrics: e.metrics,
 		busy: func() bool { return e.opened.Load() && e.front.Busy() },
 	})
 	if err != nil {

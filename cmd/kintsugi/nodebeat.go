@@ -121,9 +121,6 @@ func (n *node) staleMap(epoch uint64) {
 	}
 }
 
-// mapTimeoutNode bounds a look at the map by one who was told that his is old.
-const mapTimeoutNode = 2 * time.Second
-
 // refreshMap gets the map when somebody knows a newer one, without waiting for the coordinator to tell.
 func (n *node) refreshMap(ctx context.Context) {
 	for {
@@ -132,7 +129,7 @@ func (n *node) refreshMap(ctx context.Context) {
 			return
 		case <-n.stale:
 		}
-		call, cancel := context.WithTimeout(ctx, mapTimeoutNode)
+		call, cancel := context.WithTimeout(ctx, mapTimeout)
 		m, err := n.meta.ClusterMap(call)
 		cancel()
 		if err != nil {
