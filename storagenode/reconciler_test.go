@@ -72,7 +72,7 @@ func TestReturningDriveCatchesUp(t *testing.T) {
 
 // redundant tells whether every chunk has all its shards, wherever.
 func redundant(c *testCluster) error {
-	count, err := CountRedundancy(c.ctx, c)
+	count, err := NewCounter(c, nil).Count(c.ctx)
 	if err != nil {
 		return err
 	}
@@ -301,7 +301,7 @@ func TestUnrecoverableIsTriedAgain(t *testing.T) {
 		cluster.change(placement.ReplaceDrive{Old: driveID(2), New: cluster.member(12)})
 		cluster.start(3, 4, 5, 12)
 		time.Sleep(10 * time.Minute)
-		if count, err := CountRedundancy(t.Context(), cluster); err != nil || count.Unreadable != 40 || count.Chunks != 40 {
+		if count, err := NewCounter(cluster, nil).Count(t.Context()); err != nil || count.Unreadable != 40 || count.Chunks != 40 {
 			t.Errorf("%+v, %v", count, err)
 		}
 		if s := cluster.running[driveID(12)].Status(); s.PendingShards != 0 {
@@ -496,7 +496,7 @@ func TestCountRedundancy(t *testing.T) {
 		}
 		i++
 	}
-	count, err := CountRedundancy(t.Context(), cluster)
+	count, err := NewCounter(cluster, nil).Count(t.Context())
 	if err != nil || count.Chunks != 30 || count.Unreadable != 7 || fmt.Sprint(count.Lost) != "[8 8 7]" {
 		t.Errorf("got %+v, %v", count, err)
 	}

@@ -25,9 +25,11 @@ type Redundancy struct {
 	Live []uint64
 	// AtRisk counts the chunks that can be read, but could not be after one more loss.
 	AtRisk uint64
-	// Unreadable counts the chunks with fewer than k shards: those of drives that are
-	// down, and what uploads that were cut off left, until it is swept away.
+	// Unreadable counts the chunks with fewer than k shards that some object needs, as far as is known.
 	Unreadable uint64
+	// Abandoned counts those with fewer than k shards that no object needs: what writes that were cut off
+	// left, until the orphan sweep takes it, and what waits to be removed.
+	Abandoned uint64
 	// MissingBytes is the size of all shards that chunks which can be read lack.
 	MissingBytes uint64
 }
@@ -35,15 +37,16 @@ type Redundancy struct {
 // Whole is the number of chunks that lack nothing.
 func (r Redundancy) Whole() uint64 { return r.Lost[0] }
 
-// CountRedundancy counts once. Who counts again and again keeps a Counter.
-func CountRedundancy(ctx context.Context, cluster Cluster) (Redundancy, error) {
-	return NewCounter(cluster).Count(ctx)
+// Liveness tells which blobs the metadata refers to.
+type Liveness interface {
+	BlobsLive(ctx context.Context, blobs []placement.BlobID) ([]bool, error)
 }
 
 // Counter counts the redundancy of a cluster. It asks each drive for its digests, which is one call, and lists
 // only those partitions that are not whole and have changed since the last count: it remembers the others.
 type Counter struct {
 	cluster Cluster
+	live    Liveness           // nil: every chunk counts as needed
 	mu      sync.Mutex         // held by Count; guards known
 	known   []countedPartition // by partition
 }
@@ -51,11 +54,14 @@ type Counter struct {
 // countedPartition is what was counted when the drives had what the signature sums up.
 type countedPartition struct {
 	signature uint64
-	count     *Redundancy // nil: never
+	count     *Redundancy        // nil: never
+	broken    []placement.BlobID // of the chunks with fewer than k shards, one for each
 }
 
-// NewCounter returns a Counter that remembers nothing yet.
-func NewCounter(cluster Cluster) *Counter { return &Counter{cluster: cluster} }
+// NewCounter returns a Counter that remembers nothing yet. Without live it takes every chunk for one that is needed.
+func NewCounter(cluster Cluster, live Liveness) *Counter {
+	return &Counter{cluster: cluster, live: live}
+}
 
 // inventory is what a drive has of all partitions.
 type inventory struct {
@@ -67,6 +73,8 @@ type inventory struct {
 const (
 	askAtOnce  = 16 // drives
 	listAtOnce = 4  // partitions
+	// maxDoubts bounds the chunks about which the metadata is asked: where there are more, drives are away.
+	maxDoubts = 10_000
 )
 
 // Count counts everything. When ctx ends it fails, but what it has counted until then makes the next call shorter.
@@ -90,12 +98,12 @@ func (c *Counter) Count(ctx context.Context) (Redundancy, error) {
 			continue
 		}
 		if count, ok := countWhole(m, p, drives); ok {
-			c.known[p] = countedPartition{signature, count}
+			c.known[p] = countedPartition{signature: signature, count: count}
 			continue
 		}
 		listing.Go(func() error {
-			count, sure, err := countListed(ctx, p, drives)
-			c.known[p] = countedPartition{signature, count}
+			count, broken, sure, err := countListed(ctx, p, drives)
+			c.known[p] = countedPartition{signature, count, broken}
 			if !sure {
 				c.known[p].signature++ // so that it is counted anew
 			}
@@ -108,7 +116,29 @@ func (c *Counter) Count(ctx context.Context) (Redundancy, error) {
 	for p := range c.known {
 		total.join(c.known[p].count)
 	}
+	c.forgive(ctx, &total)
 	return total, ctx.Err()
+}
+
+// forgive finds out which of the chunks that cannot be read nobody wants to. If the metadata cannot be asked, all count as needed.
+func (c *Counter) forgive(ctx context.Context, total *Redundancy) {
+	if c.live == nil || total.Unreadable == 0 || total.Unreadable > maxDoubts {
+		return
+	}
+	var broken []placement.BlobID
+	for p := range c.known {
+		broken = append(broken, c.known[p].broken...)
+	}
+	live, err := c.live.BlobsLive(ctx, broken)
+	if err != nil {
+		return
+	}
+	for _, needed := range live {
+		if !needed {
+			total.Unreadable--
+			total.Abandoned++
+		}
+	}
 }
 
 // takeInventory asks all drives that are up. One that fails counts as down.
@@ -178,8 +208,9 @@ func countWhole(m *placement.Map, p uint32, drives []inventory) (*Redundancy, bo
 	return r, true
 }
 
-// countListed goes through the lists of a partition. It is not sure if a drive failed meanwhile.
-func countListed(ctx context.Context, p uint32, drives []inventory) (count *Redundancy, sure bool, err error) {
+// countListed goes through the lists of a partition. broken are the blobs of chunks with too few shards. It is not sure
+// if a drive failed meanwhile.
+func countListed(ctx context.Context, p uint32, drives []inventory) (count *Redundancy, broken []placement.BlobID, sure bool, err error) {
 	count = &Redundancy{}
 	var cursors []*cursor
 	for _, d := range drives {
@@ -190,24 +221,26 @@ func countListed(ctx context.Context, p uint32, drives []inventory) (count *Redu
 	var holdings []holding
 	for {
 		if holdings, err = next(ctx, cursors, holdings[:0]); err != nil {
-			return nil, false, err
+			return nil, nil, false, err
 		}
 		if len(holdings) == 0 {
-			return count, !slices.ContainsFunc(cursors, func(c *cursor) bool { return c.failed }), nil
+			return count, broken, !slices.ContainsFunc(cursors, func(c *cursor) bool { return c.failed }), nil
 		}
-		count.add(holdings)
+		if readable := count.add(holdings); !readable {
+			broken = append(broken, holdings[0].info.ID.Blob)
+		}
 	}
 }
 
-// add counts a chunk.
-func (r *Redundancy) add(holdings []holding) {
+// add counts a chunk, and tells whether it can be read.
+func (r *Redundancy) add(holdings []holding) (readable bool) {
 	c, holdings := agreed(holdings)
 	live := distinct(holdings, c)
 	r.Chunks++
 	r.Bytes += uint64(c.chunkSize)
 	if live < int(c.k) {
 		r.Unreadable++
-		return
+		return false
 	}
 	lost := min(max(0, c.shards()-live), erasure.MaxShards)
 	r.Lost = addAt(r.Lost, lost, 1)
@@ -216,6 +249,7 @@ func (r *Redundancy) add(holdings []holding) {
 	if live == int(c.k) {
 		r.AtRisk++
 	}
+	return true
 }
 
 // join adds what was counted elsewhere.
@@ -224,6 +258,7 @@ func (r *Redundancy) join(o *Redundancy) {
 	r.Bytes += o.Bytes
 	r.AtRisk += o.AtRisk
 	r.Unreadable += o.Unreadable
+	r.Abandoned += o.Abandoned
 	r.MissingBytes += o.MissingBytes
 	for i, n := range o.Lost {
 		r.Lost = addAt(r.Lost, i, n)

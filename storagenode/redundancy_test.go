@@ -1,6 +1,8 @@
 package storagenode
 
 import (
+	"context"
+	"errors"
 	"reflect"
 	"testing"
 
@@ -50,10 +52,62 @@ func bruteForce(c *testCluster) Redundancy {
 	return r
 }
 
+// needed is metadata that refers to some blobs.
+type needed map[placement.BlobID]bool
+
+func (n needed) BlobsLive(_ context.Context, blobs []placement.BlobID) ([]bool, error) {
+	if n == nil {
+		return nil, errors.New("no leader")
+	}
+	live := make([]bool, len(blobs))
+	for i, id := range blobs {
+		live[i] = n[id]
+	}
+	return live, nil
+}
+
+// TestAbandonedChunks tells what writes that were cut off have left from what is lost.
+func TestAbandonedChunks(t *testing.T) {
+	cluster := newTestCluster(t, 8, 4, 2, 6)
+	cluster.write(12, 1000)
+	some, i := needed{}, 0
+	for id := range cluster.chunks {
+		if i++; i > 9 {
+			continue // whole
+		}
+		homes := cluster.m.Homes(cluster.m.Partition(id.blob, id.chunk))
+		for slot := range 3 {
+			cluster.drives[homes[slot]].Drop(t.Context(), []placement.ShardID{id.shard(slot)})
+		}
+		if i <= 2 {
+			some[id.blob] = true
+		}
+	}
+	for _, tt := range []struct {
+		name                  string
+		live                  Liveness
+		unreadable, abandoned uint64
+	}{
+		{"nobody is asked", nil, 9, 0},
+		{"two are needed", some, 2, 7},
+		{"the metadata cannot be asked", needed(nil), 9, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			counter := NewCounter(cluster, tt.live)
+			for range 2 { // the second time by what it remembers
+				count, err := counter.Count(t.Context())
+				if err != nil || count.Chunks != 12 || count.Unreadable != tt.unreadable || count.Abandoned != tt.abandoned {
+					t.Errorf("got %+v, %v", count, err)
+				}
+			}
+		})
+	}
+}
+
 // TestCounterIsRight changes a cluster in every way and compares a Counter that remembers with a look at everything.
 func TestCounterIsRight(t *testing.T) {
 	cluster := newTestCluster(t, 32, 4, 2, 8)
-	counter := NewCounter(cluster)
+	counter := NewCounter(cluster, nil)
 	drive := func() *countedDrive {
 		return cluster.drives[cluster.m.Drives[cluster.random.IntN(len(cluster.m.Drives))].ID]
 	}
@@ -132,7 +186,7 @@ func sameCount(a, b Redundancy) bool {
 func TestCounterListsLittle(t *testing.T) {
 	cluster := newTestCluster(t, 32, 4, 2, 8)
 	cluster.write(300, 500)
-	counter := NewCounter(cluster)
+	counter := NewCounter(cluster, nil)
 	count := func() (lists int) {
 		before := cluster.lists()
 		if _, err := counter.Count(t.Context()); err != nil {

@@ -47,10 +47,14 @@ func (w *wholeness) problems() (all []string) {
 	if a == nil || w.status == nil {
 		return []string{"the cluster could not be asked"}
 	}
+	unreadable := a.Unreadable // of them the drives do not tell which are the remains of writes that were cut off, but the cluster does
+	if w.status.Chunks != nil {
+		unreadable -= min(unreadable, w.status.Chunks.Abandoned)
+	}
 	for _, p := range []struct {
 		count uint64
 		what  string
-	}{{a.Unreadable, "chunks cannot be read"}, {a.Chunks - min(a.Chunks, a.Whole) - min(a.Unreadable, a.Chunks), "chunks lack shards on the drives"}, {a.Damaged, "shards are damaged"},
+	}{{unreadable, "chunks cannot be read"}, {a.Chunks - min(a.Chunks, a.Whole) - min(a.Unreadable, a.Chunks), "chunks lack shards on the drives"}, {a.Damaged, "shards are damaged"},
 		{a.Disputed, "chunks whose shards disagree"}} {
 		if p.count > 0 {
 			all = append(all, fmt.Sprintf("%d %s", p.count, p.what))

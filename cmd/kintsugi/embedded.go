@@ -163,10 +163,7 @@ func (e *embedded) findCredentials() error {
 		e.credentials = *e.cfg.credentials
 		return nil
 	}
-	var open []string
-	for _, b := range e.shelf.openBays() {
-		open = append(open, b.dir)
-	}
+	open := dirsOf(e.shelf.openBays())
 	found, err := loadCredentials(open)
 	switch {
 	case errors.Is(err, fs.ErrNotExist): // so far they came from the environment

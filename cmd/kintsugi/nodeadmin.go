@@ -17,7 +17,7 @@ import (
 func (n *node) makeAdmin() error {
 	cfg := admin.Config{
 		Directory: n.directory, Cluster: n.view, Meta: n.meta,
-		Redundancy: n.redundancy, Logger: n.log,
+		Redundancy: storagenode.NewCounter(n.view, n.meta).Count, Logger: n.log,
 	}
 	if n.host != nil {
 		cfg.Coordinator, cfg.Groups = n.coordinator, n.groupFacts
@@ -47,11 +47,6 @@ func (n *node) groupFacts() []admin.GroupFacts {
 
 // groupFactsTimeout bounds a question to the replica of this process.
 const groupFactsTimeout = 2 * time.Second
-
-// redundancy counts the chunks of the cluster.
-func (n *node) redundancy(ctx context.Context) (storagenode.Redundancy, error) {
-	return storagenode.CountRedundancy(ctx, n.view)
-}
 
 // localReplica is the replica of this process as metarpc wants it; nil without the role.
 func (n *node) localReplica() func() metarpc.Local {

@@ -22,6 +22,7 @@ import (
 // repair runs a reconciler and a scrubber for every drive that is open.
 type repair struct {
 	cfg     repairConfig
+	counter *storagenode.Counter
 	codes   *erasure.Cache
 	metrics *storagenode.Metrics
 
@@ -35,6 +36,7 @@ type repair struct {
 // repairConfig is what the repair of one process needs to know.
 type repairConfig struct {
 	view    storagenode.Cluster
+	live    storagenode.Liveness    // tells which chunks are needed; nil: not asked here
 	fence   *storagenode.Fence      // of the drives; nil: all that know the map are in this process
 	settle  time.Duration           // age from which a chunk that lacks shards is repaired
 	busy    func() bool             // there is foreground traffic
@@ -69,7 +71,7 @@ func newRepair(cfg repairConfig) (*repair, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &repair{cfg: cfg, codes: &erasure.Cache{}, metrics: metrics, workers: map[placement.DriveID]*repairWorker{}, cleaned: map[uint32]uint64{}}, nil
+	return &repair{cfg: cfg, counter: storagenode.NewCounter(cfg.view, cfg.live), codes: &erasure.Cache{}, metrics: metrics, workers: map[placement.DriveID]*repairWorker{}, cleaned: map[uint32]uint64{}}, nil
 }
 
 // start begins to work for the drive in b.
@@ -275,7 +277,7 @@ const redundancyTimeout = 20 * time.Second
 func (r *repair) redundancy(ctx context.Context) (map[string]uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, redundancyTimeout)
 	defer cancel()
-	count, err := storagenode.CountRedundancy(ctx, r.cfg.view)
+	count, err := r.counter.Count(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("count redundancy: %w", err)
 	}
@@ -287,6 +289,9 @@ func (r *repair) redundancy(ctx context.Context) (map[string]uint64, error) {
 	}
 	if count.Unreadable > 0 {
 		by["unreadable"] = count.Unreadable
+	}
+	if count.Abandoned > 0 {
+		by["abandoned"] = count.Abandoned
 	}
 	return by, nil
 }

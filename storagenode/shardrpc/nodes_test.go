@@ -273,7 +273,7 @@ func (c *nodes) write(chunks int, size int64) []placement.BlobID {
 // await waits until every chunk has all its shards at home, and no transition is open.
 func (c *nodes) await(chunks int, limit time.Duration) time.Duration {
 	c.t.Helper()
-	counter := storagenode.NewCounter(c.anyone())
+	counter := storagenode.NewCounter(c.anyone(), nil)
 	begun := time.Now()
 	for {
 		count, err := counter.Count(context.Background())

@@ -43,7 +43,7 @@ func dataProblems(s *Status) []Problem {
 	if down != "" {
 		bring = "start " + down + " again; kintsugi admin why BUCKET/KEY explains one object"
 	} else if c.Unreadable > 0 {
-		bring = "give lost drives back if there are any; what uploads that were cut off left is counted here until it is swept away"
+		bring = "give lost drives back; kintsugi admin why BUCKET/KEY explains one object"
 	}
 	if c.Unreadable > 0 {
 		all = append(all, Problem{Unavailable, fmt.Sprintf("%s cannot be read now: fewer than k shards can be reached", count(c.Unreadable, "chunk")), bring})

@@ -191,7 +191,7 @@ func space(drives []driveFacts) Space {
 func chunks(r storagenode.Redundancy, m int) *Chunks {
 	c := &Chunks{
 		Total: r.Chunks, Bytes: r.Bytes, ByLost: slices.Clone(r.Lost), ByLive: slices.Clone(r.Live),
-		AtRisk: r.AtRisk, Unreadable: r.Unreadable, Missing: r.MissingBytes,
+		AtRisk: r.AtRisk, Unreadable: r.Unreadable, Abandoned: r.Abandoned, Missing: r.MissingBytes,
 	}
 	if m == 0 {
 		c.AtRisk = 0

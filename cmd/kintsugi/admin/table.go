@@ -185,7 +185,11 @@ func chunkSummary(s Status) string {
 			text += fmt.Sprintf(", %d lack %d", n, lost)
 		}
 	}
-	return text + fmt.Sprintf("; %d at risk, %d unreadable", c.AtRisk, c.Unreadable)
+	text += fmt.Sprintf("; %d at risk, %d unreadable", c.AtRisk, c.Unreadable)
+	if c.Abandoned > 0 {
+		text += fmt.Sprintf("; %d remains of writes that were cut off", c.Abandoned)
+	}
+	return text
 }
 
 func repairSummary(s Status) string {
