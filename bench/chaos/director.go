@@ -25,6 +25,7 @@ type director struct {
 	tell     func(string)
 	rand     *rand.Rand
 	next     map[scenario.Fault]string // the node that "next" chose last
+	gaveUp   bool                      // the cluster did not mend itself in time: nothing more is done to it
 
 	running sync.WaitGroup // faults that are not undone
 
@@ -60,20 +61,18 @@ func (d *director) run(ctx context.Context) error {
 	defer follow.Wait()
 	defer stop()
 	defer d.running.Wait()
-	for {
+	for again := true; again && !d.gaveUp; {
 		if err := d.round(ctx); err != nil {
 			return err
 		}
 		d.running.Wait()
-		if d.log.Now()-began >= d.config.Duration {
-			break
-		}
+		again = d.log.Now()-began < d.config.Duration
 		if err := d.waitHealed(ctx); err != nil {
 			return err
 		}
 	}
-	if err := d.waitHealed(ctx); err != nil {
-		return err
+	if d.gaveUp {
+		return nil
 	}
 	return pause(ctx, d.config.Scenario.Rest)
 }
@@ -81,23 +80,64 @@ func (d *director) run(ctx context.Context) error {
 // round goes through the schedule once.
 func (d *director) round(ctx context.Context) error {
 	began := d.log.Now()
+	last := began // when the step before began
 	for _, step := range d.config.Scenario.Steps {
-		at := began + step.At.After
-		if step.At.Healed {
-			d.running.Wait()
-			if err := d.waitHealed(ctx); err != nil {
-				return err
-			}
-			at = d.log.Now() + step.At.After
+		since, err := d.waitSince(ctx, step.At.Since, began, last)
+		if errors.Is(err, errNotRebuilt) {
+			d.fail(d.note(step, nil), err)
+			continue
+		}
+		if err != nil || d.gaveUp {
+			return err
 		}
 		for i := range step.Times {
-			if err := pause(ctx, at+time.Duration(i)*step.Every-d.log.Now()); err != nil {
+			if err := pause(ctx, since+step.At.After+time.Duration(i)*step.Every-d.log.Now()); err != nil {
 				return err
 			}
+			last = d.log.Now()
 			d.begin(ctx, step)
 		}
 	}
 	return nil
+}
+
+// waitSince waits for what a moment counts from, and returns when that was.
+func (d *director) waitSince(ctx context.Context, since scenario.Since, began, last time.Duration) (time.Duration, error) {
+	switch since {
+	case scenario.Then:
+		return last, nil
+	case scenario.Rebuilt:
+		err := d.waitRebuilt(ctx, last)
+		return d.log.Now(), err
+	case scenario.Healed:
+		d.running.Wait()
+		err := d.waitHealed(ctx)
+		return d.log.Now(), err
+	}
+	return began, nil
+}
+
+// errNotRebuilt says that a fault that should come after a rebuild would not show what it should.
+var errNotRebuilt = errors.New("chaos: what was lost was not built anew while the nodes were away")
+
+// waitRebuilt waits until what was lost after some moment has been built anew on nodes that are there.
+func (d *director) waitRebuilt(ctx context.Context, after time.Duration) error {
+	if d.watcher == nil {
+		return pause(ctx, d.config.Settle)
+	}
+	for limit := d.log.Now() + d.config.HealLimit; ; {
+		status, asked := d.watcher.status()
+		if asked > after && status.Rebuilt(uint64(d.config.Scenario.Load.Clients)) {
+			d.tell("all shards are there again, without the nodes that are away")
+			return nil
+		}
+		if d.log.Now() > limit {
+			return errNotRebuilt
+		}
+		if err := pause(ctx, 100*time.Millisecond); err != nil {
+			return err
+		}
+	}
 }
 
 func pause(ctx context.Context, d time.Duration) error {
@@ -117,12 +157,7 @@ func (d *director) begin(ctx context.Context, step scenario.Step) {
 	nodes, err := step.Nodes.Choose(all, d.config.Scenario.Cluster.Code.M, d.next[step.Fault], d.rand)
 	slices.Sort(nodes)
 	how := cluster.How{Count: step.Count, Where: step.Where, Rand: rand.New(rand.NewPCG(d.rand.Uint64(), 1))}
-	f := &fault{Fault: report.Fault{Fault: string(step.Fault), Wanted: step.Nodes.String(), Nodes: nodes, Status: report.Injected, Allowed: step.Allowed},
-		begin: d.log.Now(), settle: d.config.Settle}
-	d.mu.Lock()
-	d.faults = append(d.faults, f)
-	f.Number = len(d.faults)
-	d.mu.Unlock()
+	f := d.note(step, nodes)
 	if err != nil {
 		d.fail(f, err)
 		return
@@ -133,9 +168,23 @@ func (d *director) begin(ctx context.Context, step scenario.Step) {
 	d.running.Go(func() { d.perform(ctx, f, step, how) })
 }
 
+// note writes down that a fault begins.
+func (d *director) note(step scenario.Step, nodes []string) *fault {
+	f := &fault{Fault: report.Fault{Fault: string(step.Fault), Wanted: step.Nodes.String(), Nodes: nodes, Status: report.Injected, Allowed: step.Allowed},
+		begin: d.log.Now(), settle: d.config.Settle}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.faults = append(d.faults, f)
+	f.Number = len(d.faults)
+	return f
+}
+
 // perform does it, waits, and undoes it, whatever happens to the run meanwhile.
 func (d *director) perform(ctx context.Context, f *fault, step scenario.Step, how cluster.How) {
-	text := fmt.Sprintf("fault %d: %s %v", f.Number, f.Fault.Fault, f.Nodes)
+	text := fmt.Sprintf("fault %d: %s", f.Number, f.Fault.Fault)
+	if len(f.Nodes) > 0 {
+		text += fmt.Sprintf(" %v", f.Nodes)
+	}
 	if step.For > 0 {
 		text += " for " + step.For.String()
 	}
@@ -202,7 +251,7 @@ func (d *director) follow() {
 		if f.Status != report.Injected || asked < f.begin {
 			continue
 		}
-		if f.detected == 0 && f.healed == 0 && !slices.ContainsFunc(f.Nodes, func(n string) bool { return up[n] }) {
+		if f.detected == 0 && f.healed == 0 && f.takesAway() && !slices.ContainsFunc(f.Nodes, func(n string) bool { return up[n] }) {
 			f.detected = asked - f.begin
 		}
 		if f.back == 0 && quiet && asked > f.end && status.Complete() {
@@ -228,27 +277,41 @@ func (d *director) isHealed() bool {
 	return true
 }
 
-// waitHealed waits until the cluster has mended itself. That it does not in time is for the oracles to say.
+// waitHealed waits until the cluster has mended itself. If it does not in time, the director gives up: what that means is for the
+// oracles to say.
 func (d *director) waitHealed(ctx context.Context) error {
-	limit := d.log.Now() + d.config.HealLimit
-	for !d.isHealed() && d.log.Now() < limit {
-		if err := pause(ctx, 100*time.Millisecond); err != nil {
+	for limit := d.log.Now() + d.config.HealLimit; !d.gaveUp && !d.isHealed(); {
+		if d.log.Now() > limit {
+			d.gaveUp = true
+			d.tell(fmt.Sprintf("the cluster has not mended itself within %s: nothing more is done to it", d.config.HealLimit))
+		}
+		if err := pause(ctx, healedInterval); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// healedInterval is how often is looked whether all is mended.
+const healedInterval = 100 * time.Millisecond
+
 // healGuess is how long mending takes, for a guess at how long a run will.
 const healGuess = 8 * time.Second
 
 // nominal is about how long one round takes.
 func nominal(s scenario.Scenario) (total time.Duration) {
+	last := time.Duration(0)
 	for _, step := range s.Steps {
 		at := step.At.After
-		if step.At.Healed {
+		switch step.At.Since {
+		case scenario.Healed:
 			at += total + healGuess
+		case scenario.Rebuilt:
+			at += last + healGuess
+		case scenario.Then:
+			at += last
 		}
+		last = at + time.Duration(step.Times-1)*step.Every
 		total = max(total, at+step.For+time.Duration(step.Times-1)*step.Every)
 	}
 	return total + healGuess + s.Rest
@@ -295,6 +358,9 @@ func (f *fault) excused() time.Duration {
 	}
 	return f.recovered()
 }
+
+// takesAway tells whether the cluster may find the fault's nodes to be down because of it.
+func (f *fault) takesAway() bool { return len(f.Nodes) > 0 && f.Fault.Fault != string(scenario.Drain) }
 
 // windows are the times when failures of requests are allowed.
 func windows(faults []fault) (all []oracle.Window) {

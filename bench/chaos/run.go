@@ -156,7 +156,11 @@ func (r *run) look(ctx context.Context) error {
 			r.screen.say(err.Error())
 		}
 	}
-	for limit := r.log.Now() + auditLimit; ; {
+	limit := r.log.Now() + auditLimit
+	if r.director.gaveUp {
+		limit = r.log.Now()
+	}
+	for {
 		r.watcher.lookMetrics(ctx)
 		audit, err := r.cluster.Audit(ctx)
 		if err != nil {

@@ -62,6 +62,7 @@ fault then counts as skipped. The keys come from the environment, as for the oth
 	flags.StringVar(&f.scenario, "scenario", scenario.DefaultName, "name of a scenario, or a file that ends with .yaml")
 	flags.Uint64Var(&c.Seed, "seed", 0, "what everything follows from; 0 draws one")
 	flags.DurationVar(&c.Duration, "duration", 0, "repeat the schedule for so long (default: once)")
+	flags.DurationVar(&c.HealLimit, "heal-limit", 0, "time for the cluster to mend itself after a fault; one that needs more has failed (default 2m)")
 	flags.StringVar(&c.Out, "out", "", "directory for index.html and report.json")
 	flags.StringVar(&c.Dir, "dir", "", "directory for the cluster's files, which stays (default: a temporary one)")
 	flags.BoolVar(&c.Keep, "keep", false, "keep the temporary directory")

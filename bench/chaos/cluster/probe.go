@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -16,12 +17,8 @@ import (
 
 // Status is what the cluster says of itself, as far as a run wants to know: `kintsugi admin status --json`.
 type Status struct {
-	Moving int `json:"partitionsMoving"`
-	Nodes  []struct {
-		Name  string `json:"name"`
-		Up    bool   `json:"up"`
-		Leads int    `json:"leads"`
-	} `json:"nodes"`
+	Moving int          `json:"partitionsMoving"`
+	Nodes  []NodeStatus `json:"nodes"`
 	Drives []struct {
 		Node    string `json:"node"`
 		State   string `json:"state"`
@@ -44,6 +41,13 @@ type Status struct {
 	} `json:"repair"`
 }
 
+// NodeStatus is a process of the cluster.
+type NodeStatus struct {
+	Name  string `json:"name"`
+	Up    bool   `json:"up"`
+	Leads int    `json:"leads"`
+}
+
 // Chunks counts chunks by how many shards they lack.
 type Chunks struct {
 	Total      uint64   `json:"total"`
@@ -51,6 +55,7 @@ type Chunks struct {
 	ByLost     []uint64 `json:"byLost"`
 	AtRisk     uint64   `json:"atRisk"`
 	Unreadable uint64   `json:"unreadable"`
+	Abandoned  uint64   `json:"abandoned"` // too few shards, but no object needs them
 }
 
 // Whole tells whether every chunk has all its shards where they belong and nobody is missing. Under load some chunks are just being written or
@@ -71,6 +76,14 @@ func (s *Status) Whole(passOver uint64) bool {
 		}
 	}
 	return s.Complete() && lacking <= passOver
+}
+
+// Rebuilt tells whether every chunk has all its shards although nodes are away: their drives have been given up, and what they had was
+// built anew on others.
+func (s *Status) Rebuilt(passOver uint64) bool {
+	here := *s
+	here.Nodes = slices.DeleteFunc(slices.Clone(s.Nodes), func(n NodeStatus) bool { return !n.Up })
+	return len(here.Nodes) < len(s.Nodes) && here.Whole(passOver)
 }
 
 // Complete tells whether all nodes are there with their drives, and all metadata has leaders.

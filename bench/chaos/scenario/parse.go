@@ -161,7 +161,9 @@ func (s *Step) validate() error {
 	switch {
 	case !known:
 		return fmt.Errorf("there is no fault %q", s.Fault)
-	case s.Nodes.text == "":
+	case needs.nobody && s.Nodes.text != "":
+		return fmt.Errorf("%s is done to no node: leave nodes out", s.Fault)
+	case s.Nodes.text == "" && !needs.nobody:
 		return errors.New("nodes: say which, such as: a storage node")
 	case needs.lasts && s.For <= 0:
 		return fmt.Errorf("%s needs for: how long", s.Fault)
@@ -175,21 +177,26 @@ func (s *Step) validate() error {
 	return nil
 }
 
-// parseMoment reads "15s", "healed" and "healed+5s".
+// parseMoment reads "15s", "healed" and "healed+5s", and the same with the other words of Since.
 func parseMoment(text string) (m Moment, err error) {
 	rest := strings.ReplaceAll(text, " ", "")
-	if after, found := strings.CutPrefix(rest, "healed"); found {
-		m.Healed = true
+	const want = "%q: want a time such as 15s, healed+5s, rebuilt+5s or then+5s"
+	for _, since := range []Since{Then, Rebuilt, Healed} {
+		after, found := strings.CutPrefix(rest, string(since))
+		if !found {
+			continue
+		}
+		m.Since = since
 		if after == "" {
 			return m, nil
 		}
 		if rest, found = strings.CutPrefix(after, "+"); !found {
-			return m, fmt.Errorf("%q: want a time such as 15s or healed+5s", text)
+			return m, fmt.Errorf(want, text)
 		}
 	}
 	m.After, err = time.ParseDuration(rest)
 	if err != nil || m.After < 0 {
-		return m, fmt.Errorf("%q: want a time such as 15s or healed+5s", text)
+		return m, fmt.Errorf(want, text)
 	}
 	return m, nil
 }

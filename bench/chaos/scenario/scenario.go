@@ -55,26 +55,36 @@ type Step struct {
 	For     time.Duration // until it is undone; 0 for those that need no undoing: until the cluster is mended at the end
 	Every   time.Duration // with Times: the pause between the begins
 	Times   int           // 1 if not repeated
-	Count   int           // of flips, or of files
+	Count   int           // of flips, files, new nodes, clients or connections
 	Where   string        // "shards" or "metadata": which files are damaged
 	Allowed string        // which failures of requests are allowed: none, honest or any
 }
 
-// Moment is a time after the begin of the load, or after the last step's damage has been mended.
+// Moment is so long after something.
 type Moment struct {
-	Healed bool
-	After  time.Duration
+	Since Since
+	After time.Duration
 }
+
+// Since is what a moment counts from, as it is written.
+type Since string
+
+const (
+	Began   Since = ""        // the load, or the round of a schedule that is repeated
+	Then    Since = "then"    // the step before began
+	Rebuilt Since = "rebuilt" // every chunk has all its shards again although nodes are away
+	Healed  Since = "healed"  // everything before is undone, and every chunk has all its shards
+)
 
 // String is a moment as it is written.
 func (m Moment) String() string {
-	if m.Healed {
-		return "healed+" + m.After.String()
+	if m.Since != Began {
+		return string(m.Since) + "+" + m.After.String()
 	}
 	return m.After.String()
 }
 
-// Fault is what is done to nodes.
+// Fault is what is done to nodes, to the cluster as a whole, or to those that serve requests.
 type Fault string
 
 const (
@@ -92,13 +102,22 @@ const (
 	Mute     Fault = "mute"     // no packets from it, but all to it
 	Lossy    Fault = "lossy"    // three of ten packets from it are lost
 	Reset    Fault = "reset"    // every packet from it ends its connection
+	Narrow   Fault = "narrow"   // its packets have to go through a line of 1 Mbit/s
+	Grow     Fault = "grow"     // so many new storage nodes join
+	Drain    Fault = "drain"    // its shards are moved to the others, and it is removed for ever
+	Scrub    Fault = "scrub"    // every drive is told to read all its shards
+	Clone    Fault = "clone"    // copies of its drives try to join for so long
+	Stranger Fault = "stranger" // who is not of this cluster tries to join for so long
+	Vanish   Fault = "vanish"   // so many clients go away in the middle of requests, again and again
+	Crawl    Fault = "crawl"    // so many clients send and read a few bytes at a time
+	Crowd    Fault = "crowd"    // so many connections on which nothing or little is said
 )
 
 // NeedsNetwork tells whether there are faults that need a network of the run's own.
 func (s *Scenario) NeedsNetwork() bool {
 	for _, step := range s.Steps {
 		switch step.Fault {
-		case Cut, Mute, Lossy, Reset:
+		case Cut, Mute, Lossy, Reset, Narrow:
 			return true
 		}
 	}
@@ -106,7 +125,9 @@ func (s *Scenario) NeedsNetwork() bool {
 }
 
 // faults are all of them, with what each needs.
-var faults = map[Fault]struct{ lasts, counts bool }{
+var faults = map[Fault]struct{ lasts, counts, nobody bool }{
 	Kill: {lasts: true}, Stop: {lasts: true}, Slow: {lasts: true}, Restart: {}, Wipe: {}, Rollback: {lasts: true}, Swap: {},
 	Flip: {counts: true}, Truncate: {counts: true}, Fill: {lasts: true}, Cut: {lasts: true}, Mute: {lasts: true}, Lossy: {lasts: true}, Reset: {lasts: true},
+	Narrow: {lasts: true}, Grow: {counts: true, nobody: true}, Drain: {}, Scrub: {nobody: true}, Clone: {lasts: true}, Stranger: {lasts: true, nobody: true},
+	Vanish: {lasts: true, counts: true, nobody: true}, Crawl: {lasts: true, counts: true, nobody: true}, Crowd: {lasts: true, counts: true, nobody: true},
 }

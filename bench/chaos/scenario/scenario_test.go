@@ -30,6 +30,8 @@ func TestParseRefuses(t *testing.T) {
 		{"duration", head + "steps:\n  - {at: 1s, fault: wipe, nodes: a node, for: 1s}\n", "leave for out"},
 		{"no count", head + "steps:\n  - {at: 1s, fault: flip, nodes: a node}\n", "flip needs count"},
 		{"times", head + "steps:\n  - {at: 1s, fault: kill, nodes: a node, for: 3s, every: 2s, times: 2}\n", "every"},
+		{"nodes for nobody", head + "steps:\n  - {at: 1s, fault: grow, count: 1, nodes: a node}\n", "grow is done to no node"},
+		{"no moment", head + "steps:\n  - {at: then-2s, fault: wipe, nodes: a node}\n", `line 4: at: "then-2s": want a time`},
 		{"moment", head + "steps:\n  - {at: later, fault: wipe, nodes: a node}\n", `line 4: at: "later": want a time`},
 		{"selector", head + "steps:\n  - at: 1s\n    fault: wipe\n    nodes: two brave nodes\n", `line 6: nodes: "two brave nodes": want a number`},
 		{"code", head + "cluster: {ec: 4x2}\n", "line 3: ec: code"},
@@ -66,8 +68,19 @@ steps:
 		t.Errorf("load %+v", s.Load)
 	}
 	step := s.Steps[0]
-	if step.At != (Moment{true, 2 * time.Second}) || step.Nodes.Count != (Count{1, true, false}) || step.Nodes.Role != RoleStorage || step.Times != 2 {
+	if step.At != (Moment{Healed, 2 * time.Second}) || step.Nodes.Count != (Count{1, true, false}) || step.Nodes.Role != RoleStorage || step.Times != 2 {
 		t.Errorf("step %+v", step)
+	}
+}
+
+func TestParseMoment(t *testing.T) {
+	for text, want := range map[string]Moment{
+		"15s": {Began, 15 * time.Second}, "healed": {Since: Healed}, "healed + 2s": {Healed, 2 * time.Second},
+		"rebuilt+1m": {Rebuilt, time.Minute}, "then+500ms": {Then, 500 * time.Millisecond},
+	} {
+		if got, err := parseMoment(text); err != nil || got != want {
+			t.Errorf("%s: got %v, %v", text, got, err)
+		}
 	}
 }
 

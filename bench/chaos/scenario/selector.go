@@ -107,8 +107,11 @@ type Candidate struct {
 	Hit   bool // by a fault that is not over
 }
 
-// Choose picks nodes by chance. last is the one that Next chose before.
+// Choose picks nodes by chance; none for a step that names none. last is the one that Next chose before.
 func (s Selector) Choose(nodes []Candidate, m int, last string, r *rand.Rand) ([]string, error) {
+	if s.text == "" {
+		return nil, nil
+	}
 	if s.Name != "" {
 		for _, n := range nodes {
 			if n.Name == s.Name {
