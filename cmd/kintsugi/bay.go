@@ -72,6 +72,14 @@ func (b *bay) replicaDrive() replica.Drive { return replica.Drive{ID: b.driveID(
 
 func (b *bay) isOpen() bool { return b.lock != nil }
 
+func dirsOf(bays []*bay) []string {
+	dirs := make([]string, len(bays))
+	for i, b := range bays {
+		dirs[i] = b.dir
+	}
+	return dirs
+}
+
 // inodeOf returns 0 if there is no such directory.
 func inodeOf(dir string) uint64 {
 	info, err := os.Stat(dir)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"strings"
 
 	"kintsugi/internal/drive"
@@ -29,7 +28,7 @@ func (n *node) convert(ctx context.Context, self membership.Node, cluster drive.
 // many drives, keeps one; other nodes get theirs when they join. Drives and their shards stay as they are, and the map says
 // that they are at this node, self. A convert that was cut short is taken up by the next start.
 func convert(ctx context.Context, cfg nodeConfig, self membership.Node, cluster drive.ID, found []probed, log *slog.Logger) (membership.Founding, error) {
-	if cfg.roles&rpc.Meta == 0 || !hasMetadata(cfg.dirs) {
+	if at, _ := findReplica(cfg.dirs); cfg.roles&rpc.Meta == 0 || at < 0 {
 		return membership.Founding{}, fmt.Errorf("%s: the drives belong to a store in one process, cluster %s: let that join first, with kintsugi server --join, or name empty directories", strings.Join(cfg.dirs, ", "), placement.ClusterID(cluster))
 	}
 	log.Info("a store in one process becomes the first node of a cluster", "drives", len(cfg.dirs))
@@ -88,12 +87,4 @@ func settleDrives(ctx context.Context, c *meta.Client, self membership.Node) (*p
 		return nil, err
 	}
 	return m, c.SetClusterMap(ctx, m)
-}
-
-// hasMetadata tells whether one of the drives has a replica.
-func hasMetadata(dirs []string) bool {
-	return slices.ContainsFunc(dirs, func(dir string) bool {
-		_, ok, err := replica.MemberRecord(dir)
-		return ok && err == nil
-	})
 }

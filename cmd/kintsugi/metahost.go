@@ -58,12 +58,18 @@ func (h *metaHost) tend(bays []*bay) {
 
 // choose prefers the drive that has a replica already.
 func (h *metaHost) choose(bays []*bay) *bay {
-	for _, b := range bays {
-		if _, ok, err := replica.MemberRecord(b.dir); ok && err == nil {
-			return b
+	at, _ := findReplica(dirsOf(bays))
+	return bays[max(at, 0)]
+}
+
+// findReplica returns which of the directories has a metadata replica, and its id; -1 if none is known to have one.
+func findReplica(dirs []string) (at int, id uint64) {
+	for at, dir := range dirs {
+		if id, ok, err := replica.MemberRecord(dir); ok && err == nil {
+			return at, id
 		}
 	}
-	return bays[0]
+	return -1, 0
 }
 
 // start opens the replica on b: one of the first voters if this process was there when the cluster was founded.
@@ -124,10 +130,8 @@ func (h *metaHost) close() error {
 
 // recall returns the id of the replica that is there, or reserves one, before anybody hears of this process.
 func (h *metaHost) recall(dirs []string) (uint64, error) {
-	for _, dir := range dirs {
-		if id, ok, err := replica.MemberRecord(dir); ok && err == nil {
-			return id, nil
-		}
+	if at, id := findReplica(dirs); at >= 0 {
+		return id, nil
 	}
 	return h.n.record.reserve(replica.NewHostID)
 }
