@@ -24,6 +24,7 @@ type devConfig struct {
 	code     string // such as 4+2; empty: by the number of drives
 	basePort int    // 0: any free ports
 	outAfter time.Duration
+	keep     time.Duration // how long deleted bodies stay
 
 	program   string        // the binary that has the roles
 	env       []string      // added to the environment of the processes
@@ -72,6 +73,7 @@ them they follow from the cluster secret: kintsugi admin credentials --dir DIR.`
 	flags.StringVar(&cfg.code, "ec", "", "data+parity shards of a chunk, such as 4+2; default: by the number of drives")
 	flags.IntVar(&cfg.basePort, "base-port", 0, "first of consecutive ports: S3 of the gateways, then the others; default: free ones")
 	flags.DurationVar(&cfg.outAfter, "out-after", 5*time.Second, "give a lost drive up after this time and rebuild its shards on the others")
+	flags.DurationVar(&cfg.keep, "keep-deleted", keepDefault, "how long deleted bodies stay on the drives")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		for name, n := range counts {
 			if !flags.Changed(name) {

@@ -176,7 +176,7 @@ func (l devLayout) command(cfg devConfig, n devNode) []string {
 		args = append(args, "--s3-addr", loopback(n.S3))
 	}
 	if n.Role == roleMeta || n.Role == roleServer {
-		args = append(args, "--out-after", cfg.outAfter.String())
+		args = append(args, "--out-after", cfg.outAfter.String(), "--keep-deleted", cfg.keep.String())
 	}
 	if code := cmp.Or(cfg.code, l.Code); code != "" {
 		args = append(args, "--ec", code)

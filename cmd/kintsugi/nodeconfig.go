@@ -162,6 +162,9 @@ func newRoleCommand(role roleCommand) *cobra.Command {
 // outAfterDefault is when a drive that is gone is given up.
 const outAfterDefault = 5 * time.Minute
 
+// keepDefault is how long a body that was replaced or deleted stays: longer than the way from its lookup to its first byte.
+const keepDefault = 30 * time.Second
+
 // tune fits the runtime to the roles: many processes may share a machine.
 func (c *nodeConfig) tune() {
 	memory := int64(24 << 20)

@@ -100,7 +100,7 @@ func (n *node) removeGarbage(ctx context.Context) {
 func (n *node) removeWhileLeading(ctx context.Context) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	garbage, err := blob.NewGarbage(n.blobs, n.meta, blob.GarbageConfig{Groups: n.meta.Groups(), Ripe: n.ripeSince})
+	garbage, err := blob.NewGarbage(n.blobs, n.meta, blob.GarbageConfig{Groups: n.meta.Groups(), Grace: n.cfg.keep, Ripe: n.ripeSince})
 	if err != nil {
 		n.log.Error("deleted space is not given back", "error", err)
 		return

@@ -51,7 +51,7 @@ func refuse(w http.ResponseWriter, _ *http.Request) {
 
 // removeGarbage removes what was deleted and what crashed uploads left, until ctx ends.
 func (e *embedded) removeGarbage(ctx context.Context) {
-	garbage, err := blob.NewGarbage(e.blobs, e.meta, blob.GarbageConfig{Groups: e.replicas.Groups()})
+	garbage, err := blob.NewGarbage(e.blobs, e.meta, blob.GarbageConfig{Groups: e.replicas.Groups(), Grace: e.cfg.keep})
 	if err != nil {
 		e.log.Error("deleted space is not given back", "error", err)
 		return

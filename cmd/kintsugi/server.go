@@ -30,6 +30,7 @@ type serverConfig struct {
 	domains   []string      // for virtual-host style requests
 	replicas  int           // of the metadata; 0: by the code
 	outAfter  time.Duration // when a lost drive is given up
+	keep      time.Duration // how long deleted bodies stay on the drives
 	grace     time.Duration // how long a graceful stop waits for requests
 	logLevel  slog.Level
 
@@ -88,12 +89,16 @@ func addServeFlags(cmd *cobra.Command, cfg *serverConfig, code *string, s3 bool)
 	flags.StringVar(&cfg.rpcAddr, "rpc-addr", "127.0.0.1:9002", "address for other nodes")
 	flags.StringVar(code, "ec", "", "data+parity shards of a chunk, such as 4+2; default: by the number of drives")
 	flags.DurationVar(&cfg.outAfter, "out-after", outAfterDefault, "give a lost drive up after this time and rebuild its shards on the others")
+	flags.DurationVar(&cfg.keep, "keep-deleted", keepDefault, "how long deleted bodies stay on the drives, for requests that have just looked them up")
 	flags.DurationVar(&cfg.grace, "grace", 30*time.Second, "how long a stop waits for requests under way")
 	flags.TextVar(&cfg.logLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")
 }
 
 // read takes what is not a plain flag: the directories, the code and the environment.
 func (c *serverConfig) read(code string, args []string) (err error) {
+	if c.keep < 0 {
+		return errors.New("--keep-deleted: want a time such as 30s")
+	}
 	if c.dirs, err = expandDirs(args); err != nil {
 		return err
 	}
