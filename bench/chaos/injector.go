@@ -33,7 +33,7 @@ func (o own) Candidates(ctx context.Context) (all []scenario.Candidate) {
 			leads[n.Name] = n.Leads
 		}
 	}
-	for _, n := range o.Nodes() {
+	for _, n := range o.Members() {
 		all = append(all, scenario.Candidate{Name: n.Name, Role: n.Role, Leads: leads[n.Name]})
 	}
 	return all

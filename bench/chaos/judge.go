@@ -17,12 +17,13 @@ func (r *run) judge() report.Data {
 	s := r.log.Snapshot()
 	faults := r.director.snapshot()
 	allowed := windows(faults)
+	usual := s.Usual()
 	d := report.Data{
 		Format: report.Format, Scenario: r.config.Scenario.Name, Proves: r.config.Scenario.Proves, Seed: r.config.Seed, Replay: r.config.Replay,
 		Began: r.log.Began().UTC(), Seconds: r.loadEnd.Seconds(), Total: time.Since(r.began).Seconds(), Cluster: r.info(),
-		Kinds: report.NewKinds(s.Ops), Errors: report.NewErrors(s, allowed), Timeline: report.NewTimeline(s.Ops, r.loadEnd),
+		Kinds: report.NewKinds(usual.Ops), Errors: report.NewErrors(usual, allowed), Timeline: report.NewTimeline(usual.Ops, r.loadEnd),
 	}
-	d.Verdicts = []oracle.Verdict{oracle.Bytes(s), oracle.Linear(s), oracle.Sweep(s, r.load.Book()), oracle.Honest(s), oracle.Served(s, allowed)}
+	d.Verdicts = []oracle.Verdict{oracle.Bytes(s), oracle.Linear(s), oracle.Sweep(s, r.load.Book()), oracle.Honest(s), oracle.Served(usual, allowed)}
 	if r.watcher == nil {
 		const reason = "only the cluster's own tools could tell"
 		d.Verdicts = append(d.Verdicts, oracle.Skip("O6", nameWhole, reason), oracle.Skip("O7", nameTheory, reason), oracle.Skip("O8", nameHealth, reason), oracle.Skip("O9", nameFence, reason))
@@ -31,7 +32,7 @@ func (r *run) judge() report.Data {
 		d.Verdicts = append(d.Verdicts, r.wholeness().verdict(faults), r.theory(), r.health(faults), r.fencing(faults, s))
 	}
 	for _, f := range faults {
-		d.Faults = append(d.Faults, summary(f, s.Ops))
+		d.Faults = append(d.Faults, summary(f, usual.Ops))
 	}
 	d.Result = d.NewResult()
 	r.attachLogs(d.Verdicts)

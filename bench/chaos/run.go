@@ -79,7 +79,7 @@ func (r *run) start(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	r.director = newDirector(*c, r.injector, r.watcher, r.log, r.screen.say)
+	r.director = newDirector(*c, withClients{r.injector, r.load}, r.watcher, r.log, r.screen.say)
 	return nil
 }
 

@@ -96,7 +96,7 @@ func (s *screen) figures() (lines []string) {
 		return nil
 	}
 	now := r.log.Now()
-	ops := r.log.Snapshot().Ops
+	ops := r.log.Snapshot().Usual().Ops
 	var took []time.Duration
 	var bytes int64
 	failed := 0

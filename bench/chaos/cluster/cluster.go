@@ -38,10 +38,12 @@ type Cluster struct {
 	dev      *exec.Cmd
 	devDone  chan struct{}
 	output   *os.File // of dev
-	nodes    []*Node
 	mounts   []string
 	// separated says that packets can be told apart by the node that sends them.
 	separated bool
+
+	mu    sync.Mutex // guards nodes, which grows
+	nodes []*Node
 }
 
 // Node is a process of the cluster. Its fields do not change, but for those that mu guards.
@@ -61,6 +63,7 @@ type Node struct {
 	down    bool          // somebody killed it on purpose
 	stopped bool
 	starts  int // how often it was started here
+	removed bool
 }
 
 // startTime bounds how long a cluster may take until it is ready.
@@ -143,7 +146,7 @@ func (k *Cluster) waitReady(ctx context.Context) error {
 		if err := json.Unmarshal(data, &file); err != nil {
 			return fmt.Errorf("%w: cluster.json: %w", ErrStart, err)
 		}
-		k.nodes = file.Processes
+		k.add(file.Processes...)
 		return nil
 	})
 }
@@ -158,12 +161,32 @@ func (k *Cluster) lastOutput() string {
 	return string(bytes.TrimSpace(data[max(0, len(data)-enough):]))
 }
 
-// Nodes are the processes in the order of the cluster.
-func (k *Cluster) Nodes() []*Node { return k.nodes }
+// Nodes are the processes in the order of the cluster, also those that were removed from it.
+func (k *Cluster) Nodes() []*Node {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.nodes[:len(k.nodes):len(k.nodes)] // it only grows: sharing it is safe
+}
+
+func (k *Cluster) add(nodes ...*Node) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.nodes = append(k.nodes, nodes...)
+}
+
+// Members are the processes that belong to the cluster.
+func (k *Cluster) Members() (all []*Node) {
+	for _, n := range k.Nodes() {
+		if !n.isRemoved() {
+			all = append(all, n)
+		}
+	}
+	return all
+}
 
 // Node returns the process with that name.
 func (k *Cluster) Node(name string) (*Node, error) {
-	for _, n := range k.nodes {
+	for _, n := range k.Nodes() {
 		if n.Name == name {
 			return n, nil
 		}
@@ -173,7 +196,7 @@ func (k *Cluster) Node(name string) (*Node, error) {
 
 // Endpoints are the URLs of S3.
 func (k *Cluster) Endpoints() (all []string) {
-	for _, n := range k.nodes {
+	for _, n := range k.Nodes() {
 		if n.S3 != "" {
 			all = append(all, n.S3)
 		}
@@ -184,7 +207,7 @@ func (k *Cluster) Endpoints() (all []string) {
 // Close ends the processes: first those that were started here, then dev ends its own.
 func (k *Cluster) Close() error {
 	var ending sync.WaitGroup
-	for _, n := range k.nodes {
+	for _, n := range k.Nodes() {
 		ending.Go(func() {
 			_ = n.Continue() // a stopped process does not hear
 			n.end()

@@ -266,7 +266,7 @@ func fillUp(name string) error {
 // processes are away meanwhile.
 func (k *Cluster) mountDisks(ctx context.Context) error {
 	var nodes []*Node
-	for _, n := range k.nodes {
+	for _, n := range k.Nodes() {
 		if n.Role == "storagenode" {
 			nodes = append(nodes, n)
 		}

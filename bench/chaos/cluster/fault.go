@@ -16,7 +16,7 @@ type Undo func(context.Context) error
 
 // How says how much of a fault there is.
 type How struct {
-	Count int        // of flips, or of files
+	Count int        // of flips, files or new nodes
 	Where string     // "shards" or "metadata"
 	Rand  *rand.Rand // decides what the description leaves open
 }
@@ -28,6 +28,7 @@ var ErrCannot = errors.New("this machine cannot")
 var faults = map[string]Fault{
 	"kill": kill, "stop": stop, "slow": slow, "restart": restart, "wipe": wipe, "rollback": rollback, "swap": swap,
 	"flip": flip, "truncate": truncate, "fill": fill, "cut": cut, "mute": mute, "lossy": lossy, "reset": reset,
+	"grow": grow, "drain": drain, "scrub": scrub, "clone": clone, "stranger": stranger,
 }
 
 // Inject does it to the nodes with these names.
@@ -50,7 +51,7 @@ func (k *Cluster) Inject(ctx context.Context, name string, names []string, how H
 // Mend lets all packets through, starts every process that does not run and lets those go on that were stopped, whatever happened.
 func (k *Cluster) Mend() error {
 	errs := k.clearFilters(context.Background())
-	for _, n := range k.nodes {
+	for _, n := range k.Members() {
 		if !n.Alive() {
 			errs = errors.Join(errs, k.Start(n))
 		} else if _, _, stopped := n.State(); stopped {

@@ -56,7 +56,7 @@ func JoinNetwork() error {
 
 // gid is the group id of a node's process.
 func (k *Cluster) gid(n *Node) int {
-	for i, other := range k.nodes {
+	for i, other := range k.Nodes() {
 		if other == n {
 			return firstGID + i
 		}
@@ -78,14 +78,19 @@ func (k *Cluster) separate(ctx context.Context) error {
 	fmt.Fprintf(&rules, "add table inet %s\n", netTable)
 	fmt.Fprintf(&rules, "add chain inet %s marks { type filter hook output priority -10; }\n", netTable)
 	fmt.Fprintf(&rules, "add chain inet %s %s { type filter hook output priority 0; }\n", netTable, netChain)
-	for _, n := range k.nodes {
-		fmt.Fprintf(&rules, "add rule inet %s marks ct state new meta skgid %d ct mark set %d\n", netTable, k.gid(n), k.gid(n))
+	for _, n := range k.Nodes() {
+		rules.WriteString(k.markRule(n))
 	}
 	if err := nft(ctx, rules.String()); err != nil {
 		return err
 	}
 	k.separated = true
-	return errors.Join(killAll(ctx, k.nodes), k.startAll(k.nodes))
+	return errors.Join(killAll(ctx, k.Nodes()), k.startAll(k.Nodes()))
+}
+
+// markRule marks the connections that a node begins.
+func (k *Cluster) markRule(n *Node) string {
+	return fmt.Sprintf("add rule inet %s marks ct state new meta skgid %d ct mark set %d\n", netTable, k.gid(n), k.gid(n))
 }
 
 // nft changes the filters, all or nothing.

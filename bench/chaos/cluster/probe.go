@@ -44,6 +44,7 @@ type Status struct {
 // NodeStatus is a process of the cluster.
 type NodeStatus struct {
 	Name  string `json:"name"`
+	Addr  string `json:"addr"`
 	Up    bool   `json:"up"`
 	Leads int    `json:"leads"`
 }
@@ -127,16 +128,22 @@ type Audit struct {
 // commandTime bounds what a question may take.
 const commandTime = 20 * time.Second
 
-// Status asks the cluster.
+// Status asks the cluster. Processes that are no members, or no more, are left out: it remembers them for a while.
 func (k *Cluster) Status(ctx context.Context) (Status, error) {
 	var s Status
-	return s, k.ask(ctx, &s, "admin", "status", "--json", "--dir", k.dir())
+	err := k.ask(ctx, &s, "admin", "status", "--json", "--dir", k.dir())
+	members := map[string]bool{}
+	for _, n := range k.Members() {
+		members[n.Name] = true
+	}
+	s.Nodes = slices.DeleteFunc(s.Nodes, func(n NodeStatus) bool { return !members[n.Name] })
+	return s, err
 }
 
 // Audit reads the drives.
 func (k *Cluster) Audit(ctx context.Context) (Audit, error) {
 	args := []string{"audit", "--json"}
-	for _, n := range k.nodes {
+	for _, n := range k.Members() {
 		if n.Role == "storagenode" || n.Role == "server" {
 			args = append(args, n.Dirs...)
 		}
@@ -167,7 +174,12 @@ func (k *Cluster) ask(ctx context.Context, into any, args ...string) error {
 }
 
 func (k *Cluster) command(ctx context.Context, args ...string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, commandTime)
+	return k.patientCommand(ctx, commandTime, args...)
+}
+
+// patientCommand runs a command of the program that may take so long.
+func (k *Cluster) patientCommand(ctx context.Context, limit time.Duration, args ...string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	var stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, k.config.Program, args...)

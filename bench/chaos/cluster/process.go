@@ -27,6 +27,13 @@ func (n *Node) Starts() int {
 	return n.starts
 }
 
+// isRemoved tells whether the node was taken out of the cluster for ever.
+func (n *Node) isRemoved() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.removed
+}
+
 // Alive tells whether the process exists and is no zombie. The first thread of one that was killed is, while others still wait for a disk and
 // keep its ports.
 func (n *Node) Alive() bool {

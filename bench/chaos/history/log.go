@@ -1,6 +1,7 @@
 package history
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
@@ -109,6 +110,15 @@ func (l *Log) Snapshot() Snapshot {
 	// What is kept is never changed, only appended to: sharing it is safe.
 	return Snapshot{l.ops[:len(l.ops):len(l.ops)], l.listings[:len(l.listings):len(l.listings)],
 		l.lies[:len(l.lies):len(l.lies)], l.messages[:len(l.messages):len(l.messages)]}
+}
+
+// Usual leaves out what clients did that behave badly.
+func (s Snapshot) Usual() Snapshot {
+	odd := func(o Op) bool { return o.Odd }
+	if slices.ContainsFunc(s.Ops, odd) {
+		s.Ops = slices.DeleteFunc(slices.Clone(s.Ops), odd)
+	}
+	return s
 }
 
 // ByKey returns the operations of each key, in the order in which they ended.

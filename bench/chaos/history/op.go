@@ -107,7 +107,8 @@ type Op struct {
 	Kind       Kind
 	Outcome    Outcome
 	Final      bool // of the last sweep, when nothing is written any more
-	Partial    bool // a Multipart that ended before the step that makes it visible: it has no effect
+	Partial    bool // a write that ended before what makes it visible was sent whole: it has no effect
+	Odd        bool // of a client that behaves badly: how long it took and that it failed says nothing of the server
 }
 
 // Took is the time that the client waited.

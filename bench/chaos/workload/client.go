@@ -92,7 +92,7 @@ func (x *call) endAs(outcome history.Outcome, status uint16, err error) history.
 		x.store.dead.Store(time.Now().Add(avoidTime).UnixNano())
 	}
 	l.log.Add(x.op)
-	if err != nil && outcome.Failed() {
+	if err != nil && outcome.Failed() && !x.op.Odd {
 		l.log.AddMessage(x.op, err.Error())
 	}
 	if x.op.Key >= 0 {
