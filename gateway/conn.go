@@ -20,7 +20,7 @@ const (
 
 	// lingerBytes and lingerTime bound what is read of a refused body after the answer was
 	// sent. Closing a socket that holds unread bytes resets it, and the client would lose the answer.
-	lingerBytes = 8 << 20
+	lingerBytes = 64 << 20
 	lingerTime  = 2 * time.Second
 )
 
