@@ -258,6 +258,8 @@ func (n *node) join(ctx, background context.Context) error {
 	}
 	n.gate.open(consensus)
 	n.founding.Store(&f)
+	// Where the founding was known already, Join kept nothing: drives that were away, or cannot be opened, may have an older
+	// record, and alone at the next start they would bring back an id that has voted since.
 	if err := n.keepFounding(f); err != nil {
 		return err
 	}
