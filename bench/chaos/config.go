@@ -21,6 +21,9 @@ type Config struct {
 
 	Program string // the kintsugi binary, for a cluster that is started here
 
+	// FaultyDrives are the arguments with which Program serves drives that can be ill, for scenarios that want them.
+	FaultyDrives []string
+
 	OwnNetwork bool // this process is in a network namespace of its own, where packets may be dropped
 
 	// A cluster that runs already, instead:

@@ -156,7 +156,7 @@ func (d *director) begin(ctx context.Context, step scenario.Step) {
 	all := without(d.injector.Candidates(ctx), d.hit())
 	nodes, err := step.Nodes.Choose(all, d.config.Scenario.Cluster.Code.M, d.next[step.Fault], d.rand)
 	slices.Sort(nodes)
-	how := cluster.How{Count: step.Count, Where: step.Where, Rand: rand.New(rand.NewPCG(d.rand.Uint64(), 1))}
+	how := cluster.How{Count: step.Count, Where: step.Where, By: step.By, Share: step.Share, Rand: rand.New(rand.NewPCG(d.rand.Uint64(), 1))}
 	f := d.note(step, nodes)
 	if err != nil {
 		d.fail(f, err)

@@ -94,7 +94,7 @@ func (r *run) startCluster(ctx context.Context) (err error) {
 	r.screen.say(fmt.Sprintf("starting %d storage nodes, %d metadata nodes and %d gateways, code %d+%d, in %s",
 		shape.Nodes, shape.Metas, shape.Gateways, shape.Code.K, shape.Code.M, r.dir))
 	r.cluster, err = cluster.Start(ctx, cluster.Config{Program: c.Program, Dir: r.dir, Nodes: shape.Nodes, Metas: shape.Metas, Gateways: shape.Gateways,
-		Code: fmt.Sprintf("%d+%d", shape.Code.K, shape.Code.M), OutAfter: shape.OutAfter, Disk: shape.Disk, OwnNetwork: c.OwnNetwork,
+		Code: fmt.Sprintf("%d+%d", shape.Code.K, shape.Code.M), OutAfter: shape.OutAfter, Disk: shape.Disk, FaultyDrives: c.FaultyDrives, OwnNetwork: c.OwnNetwork,
 		Env: []string{"KINTSUGI_ROOT_ACCESS_KEY=" + c.AccessKey, "KINTSUGI_ROOT_SECRET_KEY=" + c.SecretKey}})
 	if err != nil {
 		return err

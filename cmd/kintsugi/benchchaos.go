@@ -77,7 +77,7 @@ fault then counts as skipped. The keys come from the environment, as for the oth
 	flags.StringVar(&c.FaultCommand, "fault-command", "", "command that breaks that cluster, with {fault} and {node}")
 	flags.StringVar(&c.Region, "region", "us-east-1", "region that requests are signed for")
 	flags.StringVar(&c.Bucket, "bucket", "", "bucket, which nobody else may use (default: a new one)")
-	cmd.AddCommand(newBenchChaosListCommand())
+	cmd.AddCommand(newBenchChaosListCommand(), newBenchChaosDrivesCommand())
 	return cmd
 }
 
@@ -121,6 +121,9 @@ func (f *chaosFlags) settle(cmd *cobra.Command) (err error) {
 			c.AccessKey, c.SecretKey, err = benchKeys("AWS_", "ACCESS_KEY_ID", "SECRET_ACCESS_KEY")
 		}
 		return err
+	}
+	if c.Scenario.NeedsFaultyDrives() {
+		c.FaultyDrives = chaosDrives
 	}
 	c.Program, err = os.Executable()
 	return err

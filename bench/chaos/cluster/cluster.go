@@ -14,6 +14,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"kintsugi/bench/chaos/faultdisk"
 )
 
 // Config says what cluster is started.
@@ -26,6 +28,8 @@ type Config struct {
 	Code     string // such as 4+2
 	OutAfter time.Duration
 	Disk     int64 // size in bytes of every drive's file system; 0: that of Dir
+	// FaultyDrives are the arguments with which Program serves drives that can be ill; nil: they are not wanted.
+	FaultyDrives []string
 	// OwnNetwork says that this process is alone in a network namespace, so that packets may be dropped there.
 	OwnNetwork bool
 	Env        []string // added to that of the processes; the credentials are in it
@@ -39,6 +43,8 @@ type Cluster struct {
 	devDone  chan struct{}
 	output   *os.File // of dev
 	mounts   []string
+	drives   *faultdisk.Drives // that can be ill; nil if noFaulty says why not, or nobody wants them
+	noFaulty error
 	// separated says that packets can be told apart by the node that sends them.
 	separated bool
 
@@ -108,6 +114,9 @@ func (k *Cluster) prepare(ctx context.Context) error {
 	var errs []error
 	if k.config.Disk > 0 {
 		errs = append(errs, k.mountDisks(ctx))
+	}
+	if k.config.FaultyDrives != nil {
+		errs = append(errs, k.mountFaulty(ctx))
 	}
 	if k.config.OwnNetwork {
 		errs = append(errs, k.separate(ctx))
@@ -227,6 +236,9 @@ func (k *Cluster) Close() error {
 		<-k.devDone
 	}
 	k.launcher.close()
+	if k.drives != nil {
+		err = errors.Join(err, k.drives.Close())
+	}
 	return errors.Join(err, k.unmount(), k.output.Close())
 }
 

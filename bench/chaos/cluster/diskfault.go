@@ -71,7 +71,7 @@ func swap(ctx context.Context, k *Cluster, nodes []*Node, _ How) (Undo, error) {
 	if len(nodes) != 2 || len(nodes[0].Dirs) != len(nodes[1].Dirs) {
 		return nil, fmt.Errorf("%w: swap needs two nodes with as many drives", ErrCannot)
 	}
-	if k.config.Disk > 0 {
+	if k.config.Disk > 0 || k.drives != nil {
 		return nil, fmt.Errorf("%w: file systems are not swapped while they are mounted", ErrCannot)
 	}
 	errs := killAll(ctx, nodes)

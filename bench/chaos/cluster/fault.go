@@ -16,8 +16,10 @@ type Undo func(context.Context) error
 
 // How says how much of a fault there is.
 type How struct {
-	Count int        // of flips, files or new nodes
-	Where string     // "shards" or "metadata"
+	Count int    // of flips, files or new nodes
+	Where string // "shards" or "metadata"
+	By    time.Duration
+	Share float64    // of calls that fail
 	Rand  *rand.Rand // decides what the description leaves open
 }
 
@@ -28,6 +30,7 @@ var ErrCannot = errors.New("this machine cannot")
 var faults = map[string]Fault{
 	"kill": kill, "stop": stop, "slow": slow, "restart": restart, "wipe": wipe, "rollback": rollback, "swap": swap,
 	"flip": flip, "truncate": truncate, "fill": fill, "cut": cut, "mute": mute, "lossy": lossy, "reset": reset,
+	"delay": delay, "read-errors": readErrors, "write-errors": writeErrors, "power-cut": powerCut, "lost-syncs": lostSyncs,
 	"grow": grow, "drain": drain, "scrub": scrub, "clone": clone, "stranger": stranger,
 }
 
@@ -48,9 +51,12 @@ func (k *Cluster) Inject(ctx context.Context, name string, names []string, how H
 	return f(ctx, k, nodes, how)
 }
 
-// Mend lets all packets through, starts every process that does not run and lets those go on that were stopped, whatever happened.
+// Mend lets all packets through, heals the drives, starts every process that does not run and lets those go on that were stopped, whatever happened.
 func (k *Cluster) Mend() error {
 	errs := k.clearFilters(context.Background())
+	if k.drives != nil {
+		errs = errors.Join(errs, k.drives.Heal())
+	}
 	for _, n := range k.Members() {
 		if !n.Alive() {
 			errs = errors.Join(errs, k.Start(n))

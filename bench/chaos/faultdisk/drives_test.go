@@ -52,7 +52,10 @@ func start(t *testing.T) *Drives {
 }
 
 // newDrive mounts a directory of its own that has a file already, or skips the test.
-func newDrive(t *testing.T) drive { return mountIn(t, start(t), filepath.Join(t.TempDir(), "drive")) }
+func newDrive(t *testing.T) drive {
+	dir := t.TempDir() // removed after the process has ended
+	return mountIn(t, start(t), filepath.Join(dir, "drive"))
+}
 
 func mountIn(t *testing.T, drives *Drives, dir string) drive {
 	t.Helper()

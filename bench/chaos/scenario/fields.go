@@ -99,6 +99,18 @@ func duration(into *time.Duration) setter {
 	}
 }
 
+// share reads a part of all such as 5%.
+func share(into *float64) setter {
+	return func(n *yaml.Node) error {
+		percent, err := strconv.ParseFloat(strings.TrimSuffix(n.Value, "%"), 64)
+		if err != nil || !(percent > 0 && percent <= 100) {
+			return fmt.Errorf("%q is not a share such as 5%%", n.Value)
+		}
+		*into = percent / 100
+		return nil
+	}
+}
+
 func choice(into *string, options ...string) setter {
 	return func(n *yaml.Node) error {
 		if !slices.Contains(options, n.Value) {

@@ -133,7 +133,7 @@ func parseSteps(n *yaml.Node) (steps []Step, err error) {
 		return nil, at(n, errors.New("steps: want a list"))
 	}
 	for _, item := range n.Content {
-		s := Step{Line: item.Line, Times: 1, Where: "shards", Allowed: "none"}
+		s := Step{Line: item.Line, Times: 1, Where: "shards", Allowed: "none", Share: 1}
 		err := fields(item, map[string]setter{
 			"at":     func(n *yaml.Node) (err error) { s.At, err = parseMoment(n.Value); return err },
 			"fault":  func(n *yaml.Node) error { s.Fault = Fault(n.Value); return nil },
@@ -142,6 +142,8 @@ func parseSteps(n *yaml.Node) (steps []Step, err error) {
 			"every":  duration(&s.Every),
 			"times":  number(&s.Times),
 			"count":  number(&s.Count),
+			"by":     duration(&s.By),
+			"share":  share(&s.Share),
 			"where":  choice(&s.Where, "shards", "metadata"),
 			"errors": choice(&s.Allowed, "none", "honest", "any"),
 		})
@@ -171,6 +173,10 @@ func (s *Step) validate() error {
 		return fmt.Errorf("%s takes no time: leave for out", s.Fault)
 	case needs.counts && s.Count < 1:
 		return fmt.Errorf("%s needs count: how many", s.Fault)
+	case (s.Fault == Delay) != (s.By > 0):
+		return errors.New("by says how much slower delay makes a drive: it needs one, nothing else does")
+	case s.Share != 1 && s.Fault != ReadErrors && s.Fault != WriteErrors:
+		return fmt.Errorf("%s takes no share", s.Fault)
 	case s.Times < 1 || s.Times > 1 && s.Every <= s.For:
 		return errors.New("times needs every, which must be longer than for")
 	}

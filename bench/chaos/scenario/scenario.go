@@ -58,6 +58,8 @@ type Step struct {
 	Count   int           // of flips, files, new nodes, clients or connections
 	Where   string        // "shards" or "metadata": which files are damaged
 	Allowed string        // which failures of requests are allowed: none, honest or any
+	By      time.Duration // by how much a drive is slower
+	Share   float64       // of reads or writes that fail, from 0 to 1
 }
 
 // Moment is so long after something.
@@ -111,6 +113,12 @@ const (
 	Vanish   Fault = "vanish"   // so many clients go away in the middle of requests, again and again
 	Crawl    Fault = "crawl"    // so many clients send and read a few bytes at a time
 	Crowd    Fault = "crowd"    // so many connections on which nothing or little is said
+
+	Delay       Fault = "delay"        // every read, write and sync of its drives takes so much longer
+	ReadErrors  Fault = "read-errors"  // its drives answer EIO to reads
+	WriteErrors Fault = "write-errors" // its drives answer EIO to writes and syncs
+	PowerCut    Fault = "power-cut"    // kill -9, what its drives had not synced is lost, and start again after `for`
+	LostSyncs   Fault = "lost-syncs"   // its drives do not sync but say so, then kill -9, all that is lost, start
 )
 
 // NeedsNetwork tells whether there are faults that need a network of the run's own.
@@ -124,8 +132,20 @@ func (s *Scenario) NeedsNetwork() bool {
 	return false
 }
 
+// NeedsFaultyDrives tells whether there are faults that need drives that can be ill.
+func (s *Scenario) NeedsFaultyDrives() bool {
+	for _, step := range s.Steps {
+		switch step.Fault {
+		case Delay, ReadErrors, WriteErrors, PowerCut, LostSyncs:
+			return true
+		}
+	}
+	return false
+}
+
 // faults are all of them, with what each needs.
 var faults = map[Fault]struct{ lasts, counts, nobody bool }{
+	Delay: {lasts: true}, ReadErrors: {lasts: true}, WriteErrors: {lasts: true}, PowerCut: {lasts: true}, LostSyncs: {lasts: true},
 	Kill: {lasts: true}, Stop: {lasts: true}, Slow: {lasts: true}, Restart: {}, Wipe: {}, Rollback: {lasts: true}, Swap: {},
 	Flip: {counts: true}, Truncate: {counts: true}, Fill: {lasts: true}, Cut: {lasts: true}, Mute: {lasts: true}, Lossy: {lasts: true}, Reset: {lasts: true},
 	Narrow: {lasts: true}, Grow: {counts: true, nobody: true}, Drain: {}, Scrub: {nobody: true}, Clone: {lasts: true}, Stranger: {lasts: true, nobody: true},
