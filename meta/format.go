@@ -51,7 +51,7 @@ const (
 // ErrFormat says that bytes are not a command or record of a known version.
 var ErrFormat = errors.New("unknown metadata format")
 
-// Codec is the CBOR of commands and records: integer keys, times as Unix seconds.
+// Codec is CBOR with integer keys.
 type Codec struct {
 	enc cbor.UserBufferEncMode
 	dec cbor.DecMode
@@ -60,10 +60,15 @@ type Codec struct {
 // codec is immutable.
 var codec = NewCodec()
 
-// NewCodec returns the codec of this version.
-func NewCodec() Codec {
+// NewCodec returns the codec of commands and records: their times are Unix seconds.
+func NewCodec() Codec { return newCodec(cbor.TimeUnixDynamic) }
+
+// NewExactCodec returns that of what is not kept: its times are exact.
+func NewExactCodec() Codec { return newCodec(cbor.TimeRFC3339NanoUTC) }
+
+func newCodec(times cbor.TimeMode) Codec {
 	enc, err := cbor.EncOptions{
-		Time: cbor.TimeUnixDynamic,
+		Time: times,
 		Sort: cbor.SortBytewiseLexical, // replicas write the same bytes
 	}.UserBufferEncMode()
 	if err != nil {

@@ -91,7 +91,7 @@ func (e *remoteError) Unwrap() error { return e.kind }
 
 // status returns the error as the rpc carries it.
 func (f fault) status() error {
-	detail, err := codec.enc.Marshal(f)
+	detail, err := appendCBOR(nil, f)
 	if err != nil {
 		return fmt.Errorf("encode fault: %w", err)
 	}

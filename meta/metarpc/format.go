@@ -4,8 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 
-	"github.com/fxamacker/cbor/v2"
-
 	"kintsugi/internal/rpc"
 	"kintsugi/meta"
 )
@@ -75,37 +73,14 @@ const (
 // consistencyAlone stands behind those of meta in a header.
 const consistencyAlone = uint8(meta.Eventual) + 1
 
-// codec is the CBOR of cold records. Times are exact, unlike those of the log. It is immutable.
-var codec = newCodec()
-
-type cborCodec struct {
-	enc cbor.EncMode
-	dec cbor.DecMode
-}
-
-func newCodec() cborCodec {
-	enc, err := cbor.EncOptions{Time: cbor.TimeRFC3339NanoUTC, Sort: cbor.SortBytewiseLexical}.EncMode()
-	if err != nil {
-		panic(err) // the options are constant
-	}
-	dec, err := cbor.DecOptions{
-		MaxArrayElements: 131072,
-		MaxNestedLevels:  16,
-		UTF8:             cbor.UTF8DecodeInvalid, // keys are bytes
-	}.DecMode()
-	if err != nil {
-		panic(err)
-	}
-	return cborCodec{enc, dec}
-}
+// codec is the CBOR of cold records. It is immutable.
+var codec = meta.NewExactCodec()
 
 // decodeInto reads one record that is all of data.
 func decodeInto[T any](data []byte) (T, error) {
 	var v T
-	if err := codec.dec.Unmarshal(data, &v); err != nil {
-		return v, fmt.Errorf("%w: %w", meta.ErrFormat, err)
-	}
-	return v, nil
+	err := codec.Decode(data, &v)
+	return v, err
 }
 
 // callHeader is the head of a call but for the query.

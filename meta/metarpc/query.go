@@ -1,6 +1,7 @@
 package metarpc
 
 import (
+	"bytes"
 	"fmt"
 
 	"kintsugi/meta"
@@ -64,9 +65,9 @@ func decodeQuery(query uint8, data []byte) (any, error) {
 }
 
 func appendCBOR(b []byte, v any) ([]byte, error) {
-	data, err := codec.enc.Marshal(v)
-	if err != nil {
+	buffer := bytes.NewBuffer(b)
+	if err := codec.AppendTo(buffer, v); err != nil {
 		return nil, fmt.Errorf("%w: %w", meta.ErrFormat, err)
 	}
-	return append(b, data...), nil
+	return buffer.Bytes(), nil
 }
