@@ -10,7 +10,7 @@ CHAOS       ?= kill-m
 SEEDS       ?= 1 2 3 4 5 6 7 8 9 10
 SIMULATIONS = $(if $(findstring command,$(origin SEEDS)),$(SEEDS),30)
 
-.PHONY: help run build test test-clients test-crash test-cluster test-sim cluster-figures chaos chaos-short chaos-long check fmt-check vet staticcheck imports bench fuzz clean
+.PHONY: help run build test test-clients test-crash test-cluster test-sim cluster-figures chaos chaos-short chaos-proof chaos-long check fmt-check vet staticcheck imports bench fuzz clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -22,8 +22,9 @@ run: build ## build, then serve S3 from six drives below ./data
 build: ## build bin/kintsugi
 	$(GO) build -o bin/kintsugi ./cmd/kintsugi
 
-test: ## everything CI runs: unit and integration tests under the race detector
+test: ## everything CI runs: unit and integration tests under the race detector, then chaos-short and chaos-proof
 	$(GO) test $(RACE) -timeout 15m -p 2 ./...
+	$(MAKE) chaos-short chaos-proof
 
 test-clients: ## aws, rclone, s3cmd, boto3 and SDKs against a real server; FULL=1: Go's whole source, 3 GiB
 	$(GO) test -v -count=1 -timeout 60m -run '^TestClients$$' ./cmd/kintsugi
@@ -48,6 +49,9 @@ chaos: build ## break a cluster under load and prove that nothing is lost; CHAOS
 
 chaos-short: build ## the same in less than a minute: one node, a small load
 	./bin/kintsugi bench chaos --scenario kill-one --seed 1 --out report
+
+chaos-proof: ## proves that the benchmark finds bugs: plants six, one at a time, and each must be caught
+	$(GO) test -v -count=1 -timeout 15m -tags chaosbugs -run '^TestPlanted' ./bench/chaos
 
 chaos-long: build ## every scenario with every seed of SEEDS; stops at the first that fails, whose report is in report/
 	@for seed in $(SEEDS); do \

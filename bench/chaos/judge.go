@@ -21,15 +21,15 @@ func (r *run) judge() report.Data {
 	d := report.Data{
 		Format: report.Format, Scenario: r.config.Scenario.Name, Proves: r.config.Scenario.Proves, Seed: r.config.Seed, Replay: r.config.Replay,
 		Began: r.log.Began().UTC(), Seconds: r.loadEnd.Seconds(), Total: time.Since(r.began).Seconds(), Cluster: r.info(),
-		Kinds: report.NewKinds(usual.Ops), Errors: report.NewErrors(usual, allowed), Timeline: report.NewTimeline(usual.Ops, r.loadEnd),
+		Kinds: report.NewKinds(usual.Ops), Errors: report.NewErrors(usual, allowed), Timeline: report.NewTimeline(usual.Ops, r.loadEnd), Early: r.early,
 	}
-	d.Verdicts = []oracle.Verdict{oracle.Bytes(s), oracle.Linear(s), oracle.Sweep(s, r.load.Book()), oracle.Honest(s), oracle.Served(usual, allowed)}
+	d.Verdicts = []oracle.Verdict{oracle.Bytes(s), oracle.Linear(s), r.swept(s), oracle.Honest(s), oracle.Served(usual, allowed)}
 	if r.watcher == nil {
 		const reason = "only the cluster's own tools could tell"
 		d.Verdicts = append(d.Verdicts, oracle.Skip("O6", nameWhole, reason), oracle.Skip("O7", nameTheory, reason), oracle.Skip("O8", nameHealth, reason), oracle.Skip("O9", nameFence, reason))
 	} else {
 		d.Samples = r.watcher.allSamples()
-		d.Verdicts = append(d.Verdicts, r.wholeness().verdict(faults), r.theory(), r.health(faults), r.fencing(faults, s))
+		d.Verdicts = append(d.Verdicts, r.whole(faults), r.theory(), r.health(faults), r.fencing(faults, s))
 	}
 	for _, f := range faults {
 		d.Faults = append(d.Faults, summary(f, usual.Ops))
@@ -38,6 +38,24 @@ func (r *run) judge() report.Data {
 	r.attachLogs(d.Verdicts)
 	return d
 }
+
+// swept is oracle O3, if everything was read at the end.
+func (r *run) swept(s history.Snapshot) oracle.Verdict {
+	if r.early {
+		return oracle.Skip("O3", oracle.NameSweep, reasonEarly)
+	}
+	return oracle.Sweep(s, r.load.Book())
+}
+
+// whole is oracle O6, if the drives were looked at at the end.
+func (r *run) whole(faults []fault) oracle.Verdict {
+	if r.early {
+		return oracle.Skip("O6", nameWhole, reasonEarly)
+	}
+	return r.wholeness().verdict(faults)
+}
+
+const reasonEarly = "the run was broken off before it could be seen"
 
 // summary adds to a fault what became of the requests meanwhile.
 func summary(f fault, ops []history.Op) report.Fault {

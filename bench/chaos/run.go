@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -30,12 +31,14 @@ type run struct {
 	screen   *screen
 
 	loadEnd   time.Duration
+	early     bool // somebody ended the run before its time
 	audit     *cluster.Audit
 	final     *cluster.Status
 	endUsages []usage
 }
 
-// Run makes a run and returns what came of it. A run whose oracles found something is no error: Data says so.
+// Run makes a run and returns what came of it. A run whose oracles found something is no error, nor is one that ctx ends once there
+// is a cluster: Data says so.
 func Run(ctx context.Context, c Config) (data report.Data, err error) {
 	c, err = c.withDefaults()
 	if err != nil {
@@ -47,8 +50,11 @@ func Run(ctx context.Context, c Config) (data report.Data, err error) {
 	if err := r.start(ctx); err != nil {
 		return data, err
 	}
-	if err := r.perform(ctx); err != nil {
+	if err := r.perform(ctx); err != nil && ctx.Err() == nil {
 		return data, err
+	}
+	if r.early = ctx.Err() != nil; r.early {
+		r.loadEnd = cmp.Or(r.loadEnd, r.log.Now())
 	}
 	r.screen.say("asking the oracles")
 	data = r.judge()
@@ -94,7 +100,7 @@ func (r *run) startCluster(ctx context.Context) (err error) {
 	r.screen.say(fmt.Sprintf("starting %d storage nodes, %d metadata nodes and %d gateways, code %d+%d, in %s",
 		shape.Nodes, shape.Metas, shape.Gateways, shape.Code.K, shape.Code.M, r.dir))
 	r.cluster, err = cluster.Start(ctx, cluster.Config{Program: c.Program, Dir: r.dir, Nodes: shape.Nodes, Metas: shape.Metas, Gateways: shape.Gateways,
-		Code: fmt.Sprintf("%d+%d", shape.Code.K, shape.Code.M), OutAfter: shape.OutAfter, Disk: shape.Disk, FaultyDrives: c.FaultyDrives, OwnNetwork: c.OwnNetwork,
+		Code: fmt.Sprintf("%d+%d", shape.Code.K, shape.Code.M), OutAfter: shape.OutAfter, KeepDeleted: shape.KeepDeleted, Disk: shape.Disk, FaultyDrives: c.FaultyDrives, OwnNetwork: c.OwnNetwork,
 		Env: []string{"KINTSUGI_ROOT_ACCESS_KEY=" + c.AccessKey, "KINTSUGI_ROOT_SECRET_KEY=" + c.SecretKey}})
 	if err != nil {
 		return err
@@ -156,7 +162,7 @@ func (r *run) look(ctx context.Context) error {
 			r.screen.say(err.Error())
 		}
 	}
-	limit := r.log.Now() + auditLimit
+	limit := r.log.Now() + min(auditLimit, r.config.HealLimit)
 	if r.director.gaveUp {
 		limit = r.log.Now()
 	}

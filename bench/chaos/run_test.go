@@ -90,6 +90,25 @@ func TestLiesAreCaught(t *testing.T) {
 	}
 }
 
+// A run that is broken off tells what was seen until then, and does not pass.
+func TestBrokenOff(t *testing.T) {
+	server := httptest.NewServer(newLiar(""))
+	defer server.Close()
+	c := shortConfig(t, server.URL)
+	c.Scenario.Rest = time.Minute
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	d, err := Run(ctx, c)
+	if err != nil || d.Result != report.Broken || len(d.Kinds) == 0 {
+		t.Errorf("the run is %q with %d kinds of requests, %v", d.Result, len(d.Kinds), err)
+	}
+	for _, v := range d.Verdicts {
+		if want := map[string]oracle.Status{"O1": oracle.Passed, "O2": oracle.Passed, "O3": oracle.Skipped, "O5": oracle.Passed, "O6": oracle.Skipped}[v.ID]; want != "" && v.Status != want {
+			t.Errorf("%s %s: %s, want %s", v.ID, v.Status, v.Summary, want)
+		}
+	}
+}
+
 func TestFaultCommand(t *testing.T) {
 	dir := t.TempDir()
 	script := filepath.Join(dir, "break.sh")

@@ -60,8 +60,8 @@ func (w *wholeness) problems() (all []string) {
 			all = append(all, fmt.Sprintf("%d %s", p.count, p.what))
 		}
 	}
-	if !w.status.Whole(0) {
-		all = append(all, "the cluster does not call itself whole")
+	if flaw := w.status.Flaw(0); flaw != "" {
+		all = append(all, "the cluster does not call itself whole: "+flaw)
 	}
 	if orphans := w.extra() - int64(w.leftovers); orphans > 0 {
 		all = append(all, fmt.Sprintf("%.1f MB on the drives belong to no object; %d bodies wait to be removed", float64(orphans)/1e6, w.waiting))

@@ -171,7 +171,7 @@ func runChaos(cmd *cobra.Command, f *chaosFlags) error {
 	if f.config.Out != "" {
 		fmt.Fprintln(out, "report:", filepath.Join(f.config.Out, "index.html"))
 	}
-	if data.Result == report.Failed {
+	if data.Result == report.Failed || data.Result == report.Broken {
 		err = errors.Join(err, errChaosFailed)
 	}
 	return err

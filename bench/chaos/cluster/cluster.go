@@ -20,14 +20,15 @@ import (
 
 // Config says what cluster is started.
 type Config struct {
-	Program  string // the kintsugi binary
-	Dir      string // made; everything is kept there
-	Nodes    int
-	Metas    int
-	Gateways int
-	Code     string // such as 4+2
-	OutAfter time.Duration
-	Disk     int64 // size in bytes of every drive's file system; 0: that of Dir
+	Program     string // the kintsugi binary
+	Dir         string // made; everything is kept there
+	Nodes       int
+	Metas       int
+	Gateways    int
+	Code        string // such as 4+2
+	OutAfter    time.Duration
+	KeepDeleted time.Duration
+	Disk        int64 // size in bytes of every drive's file system; 0: that of Dir
 	// FaultyDrives are the arguments with which Program serves drives that can be ill; nil: they are not wanted.
 	FaultyDrives []string
 	// OwnNetwork says that this process is alone in a network namespace, so that packets may be dropped there.
@@ -45,11 +46,11 @@ type Cluster struct {
 	mounts   []string
 	drives   *faultdisk.Drives // that can be ill; nil if noFaulty says why not, or nobody wants them
 	noFaulty error
-	// separated says that packets can be told apart by the node that sends them.
-	separated bool
 
 	mu    sync.Mutex // guards nodes, which grows
 	nodes []*Node
+	// separated says that packets can be told apart by the node that sends them.
+	separated bool
 }
 
 // Node is a process of the cluster. Its fields do not change, but for those that mu guards.
@@ -89,7 +90,7 @@ func Start(ctx context.Context, c Config) (*Cluster, error) {
 	}
 	k := &Cluster{config: c, launcher: newLauncher(), output: out, devDone: make(chan struct{})}
 	k.dev = exec.Command(c.Program, "dev", "--dir", k.dir(), "--nodes", strconv.Itoa(c.Nodes), "--metas", strconv.Itoa(c.Metas),
-		"--gateways", strconv.Itoa(c.Gateways), "--ec", c.Code, "--out-after", c.OutAfter.String())
+		"--gateways", strconv.Itoa(c.Gateways), "--ec", c.Code, "--out-after", c.OutAfter.String(), "--keep-deleted", c.KeepDeleted.String())
 	k.dev.Env = append(os.Environ(), c.Env...)
 	k.dev.Stdout, k.dev.Stderr = out, out
 	k.dev.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}

@@ -59,24 +59,39 @@ type Chunks struct {
 	Abandoned  uint64   `json:"abandoned"` // too few shards, but no object needs them
 }
 
-// Whole tells whether every chunk has all its shards where they belong and nobody is missing. Under load some chunks are just being written or
-// removed and lack shards for that: so many are passed over.
-func (s *Status) Whole(passOver uint64) bool {
-	if s.Chunks == nil || s.Moving > 0 || s.Repair.PendingShards > 0 || s.Repair.PendingPartitions > 0 || s.Metadata.Lost > 0 {
-		return false
-	}
-	lacking := s.Chunks.Unreadable
-	for lost, n := range s.Chunks.ByLost {
-		if lost > 0 {
-			lacking += n
-		}
+// Whole tells whether every chunk has all its shards where they belong and nobody is missing.
+func (s *Status) Whole(passOver uint64) bool { return s.Flaw(passOver) == "" }
+
+// Flaw says why a cluster is not whole; "" if it is. Under load some chunks are just being written or removed and lack shards for that: so many
+// are passed over.
+func (s *Status) Flaw(passOver uint64) string {
+	if away := s.away(); away != "" {
+		return away
 	}
 	for _, d := range s.Drives {
-		if d.State == "new" || d.Corrupt > 0 {
-			return false
+		switch {
+		case d.State == "new":
+			return "a drive of " + d.Node + " is not taken in"
+		case d.Corrupt > 0:
+			return fmt.Sprintf("%d shards of %s are damaged", d.Corrupt, d.Node)
 		}
 	}
-	return s.Complete() && lacking <= passOver
+	switch {
+	case s.Chunks == nil:
+		return "chunks are not counted"
+	case s.Moving > 0:
+		return fmt.Sprintf("%d partitions move", s.Moving)
+	case s.Repair.PendingShards > 0 || s.Repair.PendingPartitions > 0:
+		return fmt.Sprintf("%d shards and %d partitions wait for repair", s.Repair.PendingShards, s.Repair.PendingPartitions)
+	}
+	lacking := s.Chunks.Unreadable
+	for _, n := range s.Chunks.ByLost[min(1, len(s.Chunks.ByLost)):] {
+		lacking += n
+	}
+	if lacking > passOver {
+		return fmt.Sprintf("%d chunks lack shards, %d of them cannot be read", lacking, s.Chunks.Unreadable)
+	}
+	return ""
 }
 
 // Rebuilt tells whether every chunk has all its shards although nodes are away: their drives have been given up, and what they had was
@@ -88,18 +103,27 @@ func (s *Status) Rebuilt(passOver uint64) bool {
 }
 
 // Complete tells whether all nodes are there with their drives, and all metadata has leaders.
-func (s *Status) Complete() bool {
+func (s *Status) Complete() bool { return s.away() == "" }
+
+// away says who is missing.
+func (s *Status) away() string {
 	for _, n := range s.Nodes {
 		if !n.Up {
-			return false
+			return n.Name + " is down"
 		}
 	}
 	for _, d := range s.Drives {
 		if d.State == "up" && !d.Live {
-			return false
+			return "a drive of " + d.Node + " is away"
 		}
 	}
-	return s.Metadata.Lost == 0 && len(s.Nodes) > 0
+	switch {
+	case len(s.Nodes) == 0:
+		return "nobody is there"
+	case s.Metadata.Lost > 0:
+		return fmt.Sprintf("%d groups of the metadata have no leader", s.Metadata.Lost)
+	}
+	return ""
 }
 
 // Up is how many nodes the cluster holds for up.

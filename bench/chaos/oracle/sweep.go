@@ -6,6 +6,9 @@ import (
 	"kintsugi/bench/chaos/history"
 )
 
+// NameSweep is what oracle O3 looks for.
+const NameSweep = "nothing lost"
+
 // Sweep is oracle O3: after everything, what was acknowledged is there, what was deleted is gone, and the listings, the last one
 // and those before, are what they must be.
 func Sweep(s history.Snapshot, book *history.Book) Verdict {
@@ -41,7 +44,7 @@ func Sweep(s history.Snapshot, book *history.Book) Verdict {
 		failures = append(failures, listed(&s.Listings[i], facts)...)
 	}
 	good := fmt.Sprintf("%s there, %d gone, %s as they must be", counted(there, "object"), book.Keys()-there, counted(len(s.Listings), "listing"))
-	return judge("O3", "nothing lost", good, failures)
+	return judge("O3", NameSweep, good, failures)
 }
 
 // lastRead judges the last read of a key, and what the last listing says of it.

@@ -22,6 +22,7 @@ type Data struct {
 	Total    float64          `json:"totalSeconds"`
 	Cluster  Cluster          `json:"cluster"`
 	Result   Result           `json:"result"`
+	Early    bool             `json:"brokenOff,omitempty"` // somebody ended the run before its time
 	Verdicts []oracle.Verdict `json:"verdicts"`
 	Faults   []Fault          `json:"faults"`
 	Kinds    []Kind           `json:"operations"`
@@ -37,6 +38,7 @@ const (
 	Passed  Result = "passed"
 	Failed  Result = "failed"
 	Skipped Result = "skipped" // there was no fault that could be injected, so nothing is proved
+	Broken  Result = "broken off"
 )
 
 // NewResult is the result of what is in d.
@@ -55,7 +57,10 @@ func (d *Data) NewResult() Result {
 			return Failed
 		}
 	}
-	if injected == 0 && len(d.Faults) > 0 {
+	switch {
+	case d.Early:
+		return Broken
+	case injected == 0 && len(d.Faults) > 0:
 		return Skipped
 	}
 	return Passed

@@ -62,6 +62,9 @@ func (d *Data) word() string {
 	if d.Result == Skipped {
 		return word + ": no fault could be injected, so nothing is proved"
 	}
+	if d.Result == Broken {
+		return word + " before its end: what was seen until then is as it must be, but proves little"
+	}
 	if skipped > 0 {
 		return fmt.Sprintf("%s; %d of %d faults were skipped", word, skipped, len(d.Faults))
 	}

@@ -21,7 +21,7 @@ const DefaultName = "kill-m"
 // Default is what a scenario is where its file says nothing.
 func Default() Scenario {
 	return Scenario{
-		Cluster: Cluster{Nodes: 9, Metas: 3, Gateways: 2, Code: Code{4, 2}, OutAfter: 5 * time.Second},
+		Cluster: Cluster{Nodes: 9, Metas: 3, Gateways: 2, Code: Code{4, 2}, OutAfter: 5 * time.Second, KeepDeleted: 5 * time.Second},
 		Load: Load{
 			Clients: 12, Rate: 120, Keys: 300, Timeout: 15 * time.Second,
 			Mix: map[history.Kind]float64{

@@ -61,12 +61,13 @@ func (s *Scenario) Validate() error {
 
 func parseCluster(n *yaml.Node, c *Cluster) error {
 	return fields(n, map[string]setter{
-		"nodes":     number(&c.Nodes),
-		"metas":     number(&c.Metas),
-		"gateways":  number(&c.Gateways),
-		"ec":        func(n *yaml.Node) (err error) { c.Code, err = ParseCode(n.Value); return err },
-		"out-after": duration(&c.OutAfter),
-		"disk":      func(n *yaml.Node) (err error) { c.Disk, err = parseSize(n.Value); return err },
+		"nodes":        number(&c.Nodes),
+		"metas":        number(&c.Metas),
+		"gateways":     number(&c.Gateways),
+		"ec":           func(n *yaml.Node) (err error) { c.Code, err = ParseCode(n.Value); return err },
+		"out-after":    duration(&c.OutAfter),
+		"keep-deleted": duration(&c.KeepDeleted),
+		"disk":         func(n *yaml.Node) (err error) { c.Disk, err = parseSize(n.Value); return err },
 	})
 }
 

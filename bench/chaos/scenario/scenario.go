@@ -23,6 +23,8 @@ type Cluster struct {
 	Gateways int
 	Code     Code
 	OutAfter time.Duration // until a lost drive is given up
+	// KeepDeleted is how long deleted bodies stay on the drives: short, so that a body that goes too early is noticed.
+	KeepDeleted time.Duration
 	// Disk is the size in bytes of the file system of every drive; 0: that of the directory. A size needs root.
 	Disk int64
 }
