@@ -112,6 +112,15 @@ func decodeHead(b []byte) (h head, rest []byte, err error) {
 	return h, b[headSize:], nil
 }
 
+// decodeBare reads a request that has nothing but a head.
+func decodeBare(b []byte) (head, error) {
+	h, _, err := decodeHead(b)
+	return h, err
+}
+
+// about is the drive that a request is about.
+func (h head) about() placement.DriveID { return h.drive }
+
 func appendID(b []byte, id placement.ShardID) []byte {
 	b = append(b, id.Blob[:]...)
 	b = le.AppendUint32(b, id.Chunk)
@@ -139,6 +148,8 @@ func (r *putRequest) append(b []byte) []byte {
 	b = le.AppendUint32(b, r.header.ChunkSize)
 	return le.AppendUint64(b, r.sum)
 }
+
+func (r putRequest) about() placement.DriveID { return r.drive }
 
 func decodePut(b []byte) (r putRequest, err error) {
 	h, rest, err := decodeHead(b)

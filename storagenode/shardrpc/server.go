@@ -103,38 +103,38 @@ func (s *Server) Handle(r *rpc.Server) {
 		allowed rpc.Role
 		handler rpc.Handler
 	}{
-		{MethodPut, cluster, s.put},
-		{MethodReadAt, cluster, s.readAt},
-		{MethodStats, cluster | rpc.Admin, s.stats},
-		{MethodDelete, cluster, s.delete},
-		{MethodDrop, cluster, s.drop},
-		{MethodList, cluster | rpc.Admin, s.list},
-		{MethodDigests, cluster | rpc.Admin, s.digests},
-		{MethodUsage, cluster | rpc.Admin, s.usage},
+		{MethodPut, cluster, onDrive(s, decodePut, s.put)},
+		{MethodReadAt, cluster, onDrive(s, decodeRead, s.readAt)},
+		{MethodStats, cluster | rpc.Admin, onDrive(s, decodeIDs, s.stats)},
+		{MethodDelete, cluster, onDrive(s, decodeIDs, s.delete)},
+		{MethodDrop, cluster, onDrive(s, decodeIDs, s.drop)},
+		{MethodList, cluster | rpc.Admin, onDrive(s, decodeList, s.list)},
+		{MethodDigests, cluster | rpc.Admin, onDrive(s, decodeDigests, s.digests)},
+		{MethodUsage, cluster | rpc.Admin, onDrive(s, decodeBare, s.usage)},
 		{MethodHint, cluster, s.hint},
 	} {
 		r.Handle(m.method, m.allowed, func(ctx context.Context, r *rpc.Request) error { return toWire(m.handler(ctx, r)) })
 	}
 }
 
-// drive returns the store that a request is about.
-func (s *Server) drive(id placement.DriveID) (Store, error) {
-	if d := s.cfg.Drives(id); d != nil {
-		return d, nil
+// onDrive is the handler of a method about one drive: serve is given what decode has read, and the drive.
+func onDrive[R interface{ about() placement.DriveID }](s *Server, decode func([]byte) (R, error),
+	serve func(context.Context, *rpc.Request, R, Store) error) rpc.Handler {
+	return func(ctx context.Context, r *rpc.Request) error {
+		request, err := decode(r.Head)
+		if err != nil {
+			return err
+		}
+		store := s.cfg.Drives(request.about())
+		if store == nil {
+			return fmt.Errorf("%w: %s", ErrNoDrive, request.about())
+		}
+		return serve(ctx, r, request, store)
 	}
-	return nil, fmt.Errorf("%w: %s", ErrNoDrive, id)
 }
 
-func (s *Server) put(ctx context.Context, r *rpc.Request) error {
-	request, err := decodePut(r.Head)
-	if err != nil {
-		return err
-	}
+func (s *Server) put(ctx context.Context, r *rpc.Request, request putRequest, store Store) error {
 	h := request.header
-	store, err := s.drive(request.drive)
-	if err != nil {
-		return err
-	}
 	if err := s.checkHeader(&h, r.Size); err != nil {
 		return err
 	}
@@ -191,15 +191,7 @@ func (s *Server) checkHeader(h *shardstore.Header, size int) error {
 	return nil
 }
 
-func (s *Server) readAt(ctx context.Context, r *rpc.Request) error {
-	request, err := decodeRead(r.Head)
-	if err != nil {
-		return err
-	}
-	store, err := s.drive(request.drive)
-	if err != nil {
-		return err
-	}
+func (s *Server) readAt(ctx context.Context, r *rpc.Request, request readRequest, store Store) error {
 	size := int64(request.length)
 	if size > shardstore.MaxPayload {
 		return shardstore.ErrRange
@@ -219,21 +211,7 @@ func (s *Server) readAt(ctx context.Context, r *rpc.Request) error {
 	return r.Reply(le.AppendUint64(sum[:0], sumOf(p)), p)
 }
 
-// ids reads a request about many shards of one drive.
-func (s *Server) ids(r *rpc.Request) (idsRequest, Store, error) {
-	request, err := decodeIDs(r.Head)
-	if err != nil {
-		return request, nil, err
-	}
-	store, err := s.drive(request.drive)
-	return request, store, err
-}
-
-func (s *Server) stats(ctx context.Context, r *rpc.Request) error {
-	request, store, err := s.ids(r)
-	if err != nil {
-		return err
-	}
+func (s *Server) stats(ctx context.Context, r *rpc.Request, request idsRequest, store Store) error {
 	s.cfg.Fence.Heard(request.epoch)
 	return s.answer(r, func(b []byte) ([]byte, error) {
 		for _, id := range request.ids {
@@ -263,19 +241,11 @@ func (s *Server) answer(r *rpc.Request, fill func([]byte) ([]byte, error)) error
 	return r.Reply(nil, b)
 }
 
-func (s *Server) delete(ctx context.Context, r *rpc.Request) error {
-	request, store, err := s.ids(r)
-	if err != nil {
-		return err
-	}
+func (s *Server) delete(ctx context.Context, _ *rpc.Request, request idsRequest, store Store) error {
 	return store.Delete(ctx, request.ids)
 }
 
-func (s *Server) drop(ctx context.Context, r *rpc.Request) error {
-	request, store, err := s.ids(r)
-	if err != nil {
-		return err
-	}
+func (s *Server) drop(ctx context.Context, _ *rpc.Request, request idsRequest, store Store) error {
 	if request.epoch != 0 {
 		if err := s.cfg.Fence.AdmitDrop(request.epoch, request.ids); err != nil {
 			return err
@@ -284,15 +254,7 @@ func (s *Server) drop(ctx context.Context, r *rpc.Request) error {
 	return store.Drop(ctx, request.ids)
 }
 
-func (s *Server) list(ctx context.Context, r *rpc.Request) error {
-	request, err := decodeList(r.Head)
-	if err != nil {
-		return err
-	}
-	store, err := s.drive(request.drive)
-	if err != nil {
-		return err
-	}
+func (s *Server) list(ctx context.Context, r *rpc.Request, request listRequest, store Store) error {
 	s.cfg.Fence.Heard(request.epoch)
 	list, err := store.List(ctx, request.partition, request.after, int(min(request.limit, maxList)))
 	if err != nil {
@@ -301,15 +263,7 @@ func (s *Server) list(ctx context.Context, r *rpc.Request) error {
 	return s.answer(r, func(b []byte) ([]byte, error) { return appendInfos(b, list), nil })
 }
 
-func (s *Server) digests(ctx context.Context, r *rpc.Request) error {
-	request, err := decodeDigests(r.Head)
-	if err != nil {
-		return err
-	}
-	store, err := s.drive(request.drive)
-	if err != nil {
-		return err
-	}
+func (s *Server) digests(ctx context.Context, r *rpc.Request, request digestsRequest, store Store) error {
 	s.cfg.Fence.Heard(request.epoch)
 	digests, err := storagenode.Digests(ctx, store, request.partitions)
 	if err != nil {
@@ -323,15 +277,7 @@ func (s *Server) digests(ctx context.Context, r *rpc.Request) error {
 	})
 }
 
-func (s *Server) usage(_ context.Context, r *rpc.Request) error {
-	h, _, err := decodeHead(r.Head)
-	if err != nil {
-		return err
-	}
-	store, err := s.drive(h.drive)
-	if err != nil {
-		return err
-	}
+func (s *Server) usage(_ context.Context, r *rpc.Request, _ head, store Store) error {
 	return r.Reply(nil, appendUsage(nil, store.Usage()))
 }
 
