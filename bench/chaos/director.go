@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -283,7 +284,7 @@ func (d *director) waitHealed(ctx context.Context) error {
 	for limit := d.log.Now() + d.config.HealLimit; !d.gaveUp && !d.isHealed(); {
 		if d.log.Now() > limit {
 			d.gaveUp = true
-			d.tell(fmt.Sprintf("the cluster has not mended itself within %s: nothing more is done to it", d.config.HealLimit))
+			d.tell(fmt.Sprintf("the cluster has not mended itself within %s: nothing more is done to it%s", d.config.HealLimit, d.flaw()))
 		}
 		if err := pause(ctx, healedInterval); err != nil {
 			return err
@@ -294,6 +295,15 @@ func (d *director) waitHealed(ctx context.Context) error {
 
 // healedInterval is how often is looked whether all is mended.
 const healedInterval = 100 * time.Millisecond
+
+// flaw is what the cluster says that it lacks.
+func (d *director) flaw() string {
+	if d.watcher == nil {
+		return ""
+	}
+	status, _ := d.watcher.status()
+	return "; it says: " + cmp.Or(status.Flaw(uint64(d.config.Scenario.Load.Clients)), "nothing")
+}
 
 // healGuess is how long mending takes, for a guess at how long a run will.
 const healGuess = 8 * time.Second

@@ -16,12 +16,13 @@ const (
 	PutIfAbsent // If-None-Match: *
 	PutIfMatch  // If-Match: the ETag of version Expect
 	Multipart
+	Abort // a Multipart that is completed and aborted at the same moment: one of both happens
 	Delete
 	List
 	kinds
 )
 
-var kindNames = [kinds]string{"get", "range", "head", "put", "put-if-absent", "put-if-match", "multipart", "delete", "list"}
+var kindNames = [kinds]string{"get", "range", "head", "put", "put-if-absent", "put-if-match", "multipart", "abort", "delete", "list"}
 
 func (k Kind) String() string { return kindNames[k] }
 

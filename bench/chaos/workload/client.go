@@ -39,6 +39,8 @@ func (c *client) step(ctx context.Context) {
 		c.get(ctx, kind, key)
 	case kind == history.Multipart:
 		c.multipart(ctx, key)
+	case kind == history.Abort:
+		c.completeOrAbort(ctx, key)
 	case kind == history.Delete:
 		c.remove(ctx, key)
 	default:

@@ -2,8 +2,10 @@ package workload
 
 import (
 	"context"
+	"errors"
 	"io"
 	"strconv"
+	"sync"
 
 	"github.com/minio/minio-go/v7"
 
@@ -60,37 +62,81 @@ func (x *call) acknowledged(etag string) history.Outcome {
 	return x.end(nil)
 }
 
-// multipart writes a new version in parts. Only the last step makes it visible: the operation begins with it, what
-// fails before fails for certain. The steps before are not measured.
+// multipart writes a new version in parts.
 func (c *client) multipart(ctx context.Context, key int32) history.Outcome {
+	u, ctx := c.upload(ctx, history.Multipart, key)
+	if u.err != nil {
+		return u.withoutEffect(u.err)
+	}
+	info, err := u.complete(ctx)
+	if err != nil {
+		return u.end(err)
+	}
+	return u.acknowledged(info.ETag)
+}
+
+// completeOrAbort writes a new version in parts, and asks at the same moment to make it visible and to forget it. If the upload is not
+// known any more when it should be completed, it was forgotten.
+func (c *client) completeOrAbort(ctx context.Context, key int32) history.Outcome {
+	u, ctx := c.upload(ctx, history.Abort, key)
+	if u.err != nil {
+		return u.withoutEffect(u.err)
+	}
+	var aborting sync.WaitGroup
+	aborting.Go(func() { _ = u.store.core.AbortMultipartUpload(ctx, u.store.bucket, u.name, u.id) }) // what the other says is what counts
+	info, err := u.complete(ctx)
+	aborting.Wait()
+	var answer minio.ErrorResponse
+	switch {
+	case errors.As(err, &answer) && answer.Code == minio.NoSuchUpload:
+		u.op.Partial = true
+		return u.endAs(history.Conflict, uint16(answer.StatusCode), nil)
+	case err != nil:
+		return u.end(err)
+	}
+	return u.acknowledged(info.ETag)
+}
+
+// upload is a write in parts under way. Only its last step makes it visible: the operation begins with that, and what fails before fails for
+// certain. The steps before are not measured.
+type upload struct {
+	*call
+	name, id string
+	parts    []minio.CompletePart
+	err      error // of a step before the last
+}
+
+// upload sends all parts of a new version.
+func (c *client) upload(ctx context.Context, kind history.Kind, key int32) (*upload, context.Context) {
 	size := partBytes*(1+c.rand.Int64N(maxParts-1)) + 1 + c.rand.Int64N(partBytes)
 	version := c.load.book.NewVersion(key, size)
-	x, ctx := c.begin(ctx, history.Multipart, key, size)
+	x, ctx := c.begin(ctx, kind, key, size)
 	x.op.Version, x.op.SizeBytes = version, size
+	u := &upload{call: x, name: history.KeyName(key)}
 	opts := c.options()
 	opts.UserMetadata[versionHeader] = strconv.FormatUint(uint64(version), 10)
-	core, bucket, name := x.store.core, x.store.bucket, history.KeyName(key)
-	upload, err := core.NewMultipartUpload(ctx, bucket, name, opts)
-	if err != nil {
-		return x.withoutEffect(err)
+	core, bucket := x.store.core, x.store.bucket
+	if u.id, u.err = core.NewMultipartUpload(ctx, bucket, u.name, opts); u.err != nil {
+		return u, ctx
 	}
-	var parts []minio.CompletePart
 	for off := int64(0); off < size; off += partBytes {
 		n := min(partBytes, size-off)
-		part, err := core.PutObjectPart(ctx, bucket, name, upload, len(parts)+1, c.body(key, version, off, n), n,
+		var part minio.ObjectPart
+		part, u.err = core.PutObjectPart(ctx, bucket, u.name, u.id, len(u.parts)+1, c.body(key, version, off, n), n,
 			minio.PutObjectPartOptions{DisableContentSha256: true})
-		if err != nil {
-			_ = core.AbortMultipartUpload(ctx, bucket, name, upload) // if it can be: nobody reads its parts
-			return x.withoutEffect(err)
+		if u.err != nil {
+			_ = core.AbortMultipartUpload(ctx, bucket, u.name, u.id) // if it can be: nobody reads its parts
+			return u, ctx
 		}
-		parts = append(parts, minio.CompletePart{PartNumber: part.PartNumber, ETag: part.ETag})
+		u.parts = append(u.parts, minio.CompletePart{PartNumber: part.PartNumber, ETag: part.ETag})
 	}
-	x.op.Begin = c.load.log.Now()
-	info, err := core.CompleteMultipartUpload(ctx, bucket, name, upload, parts, minio.PutObjectOptions{})
-	if err != nil {
-		return x.end(err)
-	}
-	return x.acknowledged(info.ETag)
+	return u, ctx
+}
+
+// complete makes the upload visible.
+func (u *upload) complete(ctx context.Context) (minio.UploadInfo, error) {
+	u.op.Begin = u.client.load.log.Now()
+	return u.store.core.CompleteMultipartUpload(ctx, u.store.bucket, u.name, u.id, u.parts, minio.PutObjectOptions{})
 }
 
 // withoutEffect ends an upload that failed before its last step. A failure that leaves doubt about a step leaves none
