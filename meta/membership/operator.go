@@ -39,15 +39,24 @@ func Select(m *placement.Map, target string) ([]placement.DriveID, error) {
 	return nil, fmt.Errorf("%w: %q", ErrUnknownTarget, target)
 }
 
+// find returns the drive that an operator means.
+func find(m *placement.Map, id placement.DriveID) (placement.Drive, error) {
+	d, ok := m.Drive(id)
+	if !ok {
+		return d, fmt.Errorf("%w: drive %s", ErrUnknownTarget, id)
+	}
+	return d, nil
+}
+
 // Drain returns the map with which the drives' homes move elsewhere; m itself if that is so already.
 func Drain(m *placement.Map, ids []placement.DriveID) (*placement.Map, error) {
 	var changes []placement.Change
 	for _, id := range ids {
-		d, ok := m.Drive(id)
-		switch {
-		case !ok:
-			return nil, fmt.Errorf("%w: drive %s", ErrUnknownTarget, id)
-		case d.State == placement.Up:
+		d, err := find(m, id)
+		if err != nil {
+			return nil, err
+		}
+		if d.State == placement.Up {
 			changes = append(changes, placement.SetState{ID: id, State: placement.Draining})
 		}
 	}
@@ -61,9 +70,9 @@ func Drain(m *placement.Map, ids []placement.DriveID) (*placement.Map, error) {
 func Undrain(m *placement.Map, ids []placement.DriveID) (*placement.Map, error) {
 	var changes []placement.Change
 	for _, id := range ids {
-		d, ok := m.Drive(id)
-		if !ok {
-			return nil, fmt.Errorf("%w: drive %s", ErrUnknownTarget, id)
+		d, err := find(m, id)
+		if err != nil {
+			return nil, err
 		}
 		if d.State == placement.Draining || removed(d) {
 			changes = append(changes, placement.SetState{ID: id, State: placement.Up})
@@ -84,10 +93,11 @@ func Remove(m *placement.Map, ids []placement.DriveID, lost bool) (*placement.Ma
 	}
 	var changes []placement.Change
 	for _, id := range ids {
-		d, ok := m.Drive(id)
+		d, err := find(m, id)
+		if err != nil {
+			return nil, err
+		}
 		switch {
-		case !ok:
-			return nil, fmt.Errorf("%w: drive %s", ErrUnknownTarget, id)
 		case removed(d):
 			continue
 		case !lost && !Drained(m, id):
@@ -105,10 +115,11 @@ func Remove(m *placement.Map, ids []placement.DriveID, lost bool) (*placement.Ma
 
 // Weigh returns the map in which a drive has another share of the shards.
 func Weigh(m *placement.Map, id placement.DriveID, weight uint32) (*placement.Map, error) {
-	d, ok := m.Drive(id)
+	d, err := find(m, id)
+	if err != nil {
+		return nil, err
+	}
 	switch {
-	case !ok:
-		return nil, fmt.Errorf("%w: drive %s", ErrUnknownTarget, id)
 	case d.State == placement.Out:
 		return nil, fmt.Errorf("drive %s is out: bring it back first", id)
 	case d.Weight == weight:
