@@ -70,12 +70,19 @@ func (c *command) Candidates(context.Context) (all []scenario.Candidate) {
 var undoing = map[string]string{
 	"power-cut": "start", "delay": "heal", "read-errors": "heal", "write-errors": "heal", "lost-syncs": "heal",
 	"kill": "start", "stop": "continue", "slow": "fast", "rollback": "restore", "fill": "free", "cut": "join", "mute": "unmute", "lossy": "lossless", "reset": "keep",
+	"clone": "expel", "stranger": "expel", "narrow": "widen",
 }
+
+// nobody is the node that the command is told of where a fault is done to none.
+const nobody = "-"
 
 // Inject runs the command for each node.
 func (c *command) Inject(ctx context.Context, fault string, nodes []string, _ cluster.How) (cluster.Undo, error) {
 	if c.template == "" {
 		return nil, fmt.Errorf("%w: no --fault-command was given", cluster.ErrCannot)
+	}
+	if len(nodes) == 0 {
+		nodes = []string{nobody}
 	}
 	for _, n := range nodes {
 		if err := c.run(ctx, fault, n); err != nil {

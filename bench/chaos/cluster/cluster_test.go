@@ -113,8 +113,10 @@ func TestProcessFaults(t *testing.T) {
 	if err := k.Mend(); err != nil || !a.Alive() || state(t, b) == "T" {
 		t.Errorf("not mended: %v", err)
 	}
-	if _, err := k.Inject(t.Context(), "cut", []string{"n1"}, How{}); !errors.Is(err, ErrCannot) {
-		t.Errorf("got %v", err)
+	for _, fault := range []string{"cut", "narrow"} {
+		if _, err := k.Inject(t.Context(), fault, []string{"n1"}, How{}); !errors.Is(err, ErrCannot) {
+			t.Errorf("%s: got %v", fault, err)
+		}
 	}
 	if _, err := k.Inject(t.Context(), "kill", []string{"n7"}, How{}); err == nil {
 		t.Error("a node that is not there was killed")

@@ -31,7 +31,7 @@ var faults = map[string]Fault{
 	"kill": kill, "stop": stop, "slow": slow, "restart": restart, "wipe": wipe, "rollback": rollback, "swap": swap,
 	"flip": flip, "truncate": truncate, "fill": fill, "cut": cut, "mute": mute, "lossy": lossy, "reset": reset,
 	"delay": delay, "read-errors": readErrors, "write-errors": writeErrors, "power-cut": powerCut, "lost-syncs": lostSyncs,
-	"grow": grow, "drain": drain, "scrub": scrub, "clone": clone, "stranger": stranger,
+	"grow": grow, "drain": drain, "scrub": scrub, "narrow": narrow, "clone": clone, "stranger": stranger,
 }
 
 // Inject does it to the nodes with these names.

@@ -129,10 +129,13 @@ func mute(ctx context.Context, k *Cluster, nodes []*Node, _ How) (Undo, error) {
 	return k.filter(ctx, nodes, "drop", "")
 }
 
+// errNotSeparated says that network faults would hit others than the cluster.
+var errNotSeparated = fmt.Errorf("%w: without a network namespace of its own, which only root can make, a run must not touch packets", ErrCannot)
+
 // filter does something to the packets that nodes send, and to those that are sent to them.
 func (k *Cluster) filter(ctx context.Context, nodes []*Node, sent, received string) (Undo, error) {
 	if !k.separated {
-		return nil, fmt.Errorf("%w: without a network namespace of its own, which only root can make, a run must not touch packets", ErrCannot)
+		return nil, errNotSeparated
 	}
 	var rules strings.Builder
 	for _, n := range nodes {

@@ -31,7 +31,7 @@ func Honest(s history.Snapshot) Verdict {
 	}
 	failed := 0
 	for i := range s.Ops {
-		if s.Ops[i].Outcome.Failed() {
+		if s.Ops[i].Outcome.Failed() && !s.Ops[i].Odd {
 			failed++
 		}
 	}
