@@ -109,6 +109,7 @@ func (g *Garbage) drain(ctx context.Context, group int) (drained, error) {
 		return drained{}, err
 	}
 	ripe := g.ripe(time.Now())
+	epoch := g.s.cluster.Map().Epoch
 	d := make(deletions)
 	var done []uint64
 	for i := range entries {
@@ -130,6 +131,10 @@ func (g *Garbage) drain(ctx context.Context, group int) (drained, error) {
 	}
 	if err := g.s.delete(ctx, d); err != nil {
 		return drained{waiting: len(entries)}, err
+	}
+	if g.s.cluster.Map().Epoch != epoch {
+		// A drive that is home to a shard only since then was told nothing, and may have copied it before it was deleted elsewhere: once more.
+		return drained{waiting: len(entries)}, nil
 	}
 	if err := g.queue.Forget(ctx, group, done); err != nil {
 		return drained{waiting: len(entries)}, err

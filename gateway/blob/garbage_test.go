@@ -129,6 +129,54 @@ func TestGarbage(t *testing.T) {
 	})
 }
 
+// TestGarbageMoves: a drive that becomes home to a shard while its chunk is being deleted, and copies it before that, does not keep it.
+func TestGarbageMoves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := blobtest.NewCluster(t, 6, 4, 2)
+		s := open(t, cluster, small())
+		b := write(t, s, random(500_000))
+		m := &fakeMeta{}
+		m.put(b)
+		moved := map[shardstore.Header][]byte{}
+		for id := range cluster.Shards(b.ID) {
+			info, err := cluster.Drives[0].Stat(t.Context(), id)
+			if err != nil {
+				continue // another drive has it
+			}
+			moved[info.Header] = make([]byte, info.Size)
+			if err := cluster.Drives[0].ReadAt(t.Context(), id, moved[info.Header], 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		g, err := blob.NewGarbage(s, m, blob.GarbageConfig{Groups: 3})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- g.Run(ctx) }()
+		cluster.Drives[1].Slow(0, 10*time.Second)
+		time.Sleep(35 * time.Second) // the grace is over, and one drive takes its time
+
+		fresh := blobtest.NewDrive(placement.DriveID{9, 9, 9})
+		cluster.Add(fresh)
+		cluster.Change(t, placement.ReplaceDrive{Old: cluster.Drives[0].ID, New: placement.Drive{ID: fresh.ID, Node: "new", Weight: 1}})
+		for h, payload := range moved {
+			if err := fresh.Put(t.Context(), h, payload); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Minute)
+		if n := len(cluster.Shards(b.ID)); n != 0 || m.pending() != 0 || len(moved) == 0 {
+			t.Errorf("%d shards are left of %d that were moved, %d blobs are pending", n, len(moved), m.pending())
+		}
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("Run: %v", err)
+		}
+	})
+}
+
 func TestSweep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cluster := blobtest.NewCluster(t, 6, 4, 2)
