@@ -9,7 +9,6 @@ import (
 
 	"kintsugi/meta"
 	"kintsugi/meta/metatest"
-	"kintsugi/meta/state"
 )
 
 // spyGroups notes how fresh the answers to queries were to be.
@@ -66,16 +65,7 @@ func (g *spyGroups) forget() {
 
 func newSpied(t *testing.T) (*testServer, *spyGroups) {
 	t.Helper()
-	machine, err := state.Open(t.TempDir(), state.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := machine.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	g := &spyGroups{Direct: metatest.NewDirect(machine, metatest.Groups)}
+	g := &spyGroups{Direct: metatest.NewDirect(t, metatest.Groups)}
 	return newTestServer(t, func(c *Config) { c.Meta = meta.NewClient(g) }), g
 }
 

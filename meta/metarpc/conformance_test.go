@@ -13,7 +13,6 @@ import (
 
 	"kintsugi/meta"
 	"kintsugi/meta/metatest"
-	"kintsugi/meta/state"
 )
 
 // echo is a meta.Consensus that encodes and decodes all that goes through it, and notes what it was.
@@ -79,16 +78,7 @@ func (e echo) back(head, body []byte, err error) (any, error) {
 func TestEverythingIsEncoded(t *testing.T) {
 	s := &seen{queries: make(map[string]bool), ops: make(map[meta.Op]bool)}
 	metatest.Run(t, func(t testing.TB) *meta.Client {
-		machine, err := state.Open(t.TempDir(), state.Config{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			if err := machine.Close(); err != nil {
-				t.Error(err)
-			}
-		})
-		return meta.NewClient(echo{metatest.NewDirect(machine, metatest.Groups), t, s})
+		return meta.NewClient(echo{metatest.NewDirect(t, metatest.Groups), t, s})
 	})
 	for _, name := range queryNames(t) {
 		if !s.queries[name] {

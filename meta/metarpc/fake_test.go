@@ -13,7 +13,6 @@ import (
 	"kintsugi/meta"
 	"kintsugi/meta/metatest"
 	"kintsugi/meta/raftgroup"
-	"kintsugi/meta/state"
 )
 
 // fakeCluster is replicas that share one state machine: all have applied all. It is the Directory and the network of
@@ -43,16 +42,7 @@ const fakeHosts = 3
 
 func newFakeCluster(t testing.TB) *fakeCluster {
 	t.Helper()
-	machine, err := state.Open(t.TempDir(), state.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := machine.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	c := &fakeCluster{Direct: metatest.NewDirect(machine, metatest.Groups), leader: 1, hosts: map[uint64]*fakeHost{}}
+	c := &fakeCluster{Direct: metatest.NewDirect(t, metatest.Groups), leader: 1, hosts: map[uint64]*fakeHost{}}
 	for id := uint64(1); id <= fakeHosts; id++ {
 		c.hosts[id] = &fakeHost{cluster: c, id: id}
 	}

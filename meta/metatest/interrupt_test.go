@@ -9,7 +9,6 @@ import (
 	"testing/synctest"
 
 	"kintsugi/meta"
-	"kintsugi/meta/state"
 )
 
 // flaky is a Consensus whose n-th command from now fails with ErrUnavailable, executed or not.
@@ -50,10 +49,7 @@ func (f *flaky) heal() { f.cut(healed) }
 
 func newFlaky(t testing.TB) (*meta.Client, *flaky) {
 	t.Helper()
-	machine, err := state.Open(t.TempDir(), state.Config{})
-	must(t, err)
-	t.Cleanup(func() { must(t, machine.Close()) })
-	f := &flaky{Direct: NewDirect(machine, Groups)}
+	f := &flaky{Direct: NewDirect(t, Groups)}
 	f.heal()
 	return meta.NewClient(f), f
 }

@@ -6,16 +6,12 @@ import (
 	"time"
 
 	"kintsugi/meta"
-	"kintsugi/meta/state"
 )
 
 // newLargeBucket returns a client of 8 groups with a bucket of n keys in directories of 100.
 func newLargeBucket(b *testing.B, n int) *meta.Client {
 	b.Helper()
-	machine, err := state.Open(b.TempDir(), state.Config{})
-	must(b, err)
-	b.Cleanup(func() { must(b, machine.Close()) })
-	direct := NewDirect(machine, 8)
+	direct := NewDirect(b, 8)
 	c := meta.NewClient(direct)
 	must(b, c.CreateBucket(b.Context(), meta.Bucket{Name: bucket}))
 	body := make([]byte, 1000)
@@ -27,7 +23,7 @@ func newLargeBucket(b *testing.B, n int) *meta.Client {
 		_, err := c.PutObject(b.Context(), p)
 		must(b, err)
 	}
-	must(b, machine.Sync())
+	must(b, direct.machine.Sync())
 	return c
 }
 

@@ -18,16 +18,7 @@ const Groups = 4
 // New returns a client of Groups groups in a temporary directory, which end with the test.
 func New(t testing.TB) *meta.Client {
 	t.Helper()
-	machine, err := state.Open(t.TempDir(), state.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := machine.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return meta.NewClient(NewDirect(machine, Groups))
+	return meta.NewClient(NewDirect(t, Groups))
 }
 
 // Empty removes all that tests have left behind a client, but for the cluster map.
@@ -74,15 +65,17 @@ type Direct struct {
 	index []uint64   // by group
 }
 
-// NewDirect returns the consensus of a machine that nothing else applies to.
-func NewDirect(machine *state.Machine, groups int) *Direct {
-	d := &Direct{machine: machine, groups: groups, index: make([]uint64, groups)}
-	for g := range d.index {
-		if at, err := machine.Applied(uint32(g)); err == nil {
-			d.index[g] = at.Index
+// NewDirect returns the consensus of so many groups in a temporary directory, which end with the test.
+func NewDirect(t testing.TB, groups int) *Direct {
+	t.Helper()
+	machine, err := state.Open(t.TempDir(), state.Config{})
+	must(t, err)
+	t.Cleanup(func() {
+		if err := machine.Close(); err != nil {
+			t.Error(err)
 		}
-	}
-	return d
+	})
+	return &Direct{machine: machine, groups: groups, index: make([]uint64, groups)}
 }
 
 // Groups implements meta.Consensus.

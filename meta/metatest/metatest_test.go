@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"kintsugi/meta"
-	"kintsugi/meta/state"
 )
 
 func TestDirect(t *testing.T) { Run(t, New) }
@@ -22,10 +21,7 @@ func (f forgetful) Propose(ctx context.Context, group int, cmd []byte) (any, err
 // TestEveryCommandMayBeRepeated: whoever does not hear the answer sends a command again, and must see its own success.
 func TestEveryCommandMayBeRepeated(t *testing.T) {
 	Run(t, func(t testing.TB) *meta.Client {
-		machine, err := state.Open(t.TempDir(), state.Config{})
-		must(t, err)
-		t.Cleanup(func() { must(t, machine.Close()) })
-		return meta.NewClient(forgetful{NewDirect(machine, Groups)})
+		return meta.NewClient(forgetful{NewDirect(t, Groups)})
 	})
 }
 
