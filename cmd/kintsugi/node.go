@@ -216,7 +216,7 @@ func (n *node) makeMeta() (err error) {
 			code := erasure.Default(drives)
 			return code.K, code.M
 		},
-		Policy: membership.Policy{OutAfter: n.cfg.outAfter},
+		Policy: membership.Policy{OutAfter: n.cfg.outAfter, KeepDeleted: n.cfg.keep},
 		Logger: n.log, Registerer: n.metrics,
 	})
 	return err

@@ -178,5 +178,6 @@ func (c *Coordinator) ripe(t *term, now time.Time) int64 {
 	if !ok {
 		return 0
 	}
-	return min(oldest-ripeSkew.Milliseconds(), now.Add(-ripeAge).UnixMilli())
+	keep := max(c.cfg.Policy.KeepDeleted, c.cfg.Timing.Grant+ripeSkew)
+	return min(oldest-ripeSkew.Milliseconds(), now.Add(-keep).UnixMilli())
 }

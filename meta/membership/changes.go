@@ -20,11 +20,15 @@ type Policy struct {
 	// Quiet is how long nothing new must have come before the map learns of it, so that nodes that start together make
 	// one epoch; 0 means 500 ms.
 	Quiet time.Duration
+	// KeepDeleted is how old garbage must be before it is removed; 0 means 30 s. It is never less than what a gateway that was cut off
+	// may still read.
+	KeepDeleted time.Duration
 }
 
 func (p Policy) withDefaults() Policy {
 	p.OutAfter = cmp.Or(p.OutAfter, 5*time.Minute)
 	p.Quiet = cmp.Or(p.Quiet, 500*time.Millisecond)
+	p.KeepDeleted = cmp.Or(p.KeepDeleted, 30*time.Second)
 	return p
 }
 

@@ -64,7 +64,6 @@ const (
 	retryPause     = time.Second            // after one that failed
 	completePause  = 3 * time.Second        // between two changes that only close transitions
 	frozenTooLong  = time.Second            // between two steps: this process was stopped itself
-	ripeAge        = 30 * time.Second       // garbage is older before it is removed
 	ripeSkew       = 5 * time.Second        // that clocks of gateways may differ by
 	confirmTimeout = 2 * time.Second
 )
