@@ -166,7 +166,7 @@ func (r *run) look(ctx context.Context) error {
 	if r.director.gaveUp {
 		limit = r.log.Now()
 	}
-	for {
+	for last := ""; ; {
 		r.watcher.lookMetrics(ctx)
 		audit, err := r.cluster.Audit(ctx)
 		if err != nil {
@@ -177,10 +177,14 @@ func (r *run) look(ctx context.Context) error {
 		if err == nil {
 			r.final = &status
 		}
-		// What is replaced is removed some time later. That is waited for, or it would pass for what failed writes have left.
 		w := r.wholeness()
-		if len(w.problems()) == 0 && (w.extra() == 0 || w.waiting == 0) || r.log.Now() > limit {
+		missing := w.unsettled()
+		if missing == "" || r.log.Now() > limit {
 			break
+		}
+		if missing != last {
+			r.screen.say("not yet: " + missing)
+			last = missing
 		}
 		if err := pause(ctx, auditPause); err != nil {
 			return err

@@ -72,6 +72,18 @@ func (w *wholeness) problems() (all []string) {
 	return all
 }
 
+// unsettled is what is worth waiting for; "" if there is nothing. What is replaced is removed some time later: without waiting for that
+// it would pass for what failed writes have left.
+func (w *wholeness) unsettled() string {
+	if all := w.problems(); len(all) > 0 {
+		return all[0]
+	}
+	if w.extra() != 0 && w.waiting > 0 {
+		return fmt.Sprintf("%d deleted bodies wait to be removed", w.waiting)
+	}
+	return ""
+}
+
 // verdict is that of oracle O6: after healing every chunk has all its shards, and nothing else is left.
 func (w wholeness) verdict(faults []fault) oracle.Verdict {
 	v := oracle.Verdict{ID: "O6", Name: nameWhole, Status: oracle.Passed}
