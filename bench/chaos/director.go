@@ -30,9 +30,16 @@ type director struct {
 
 	running sync.WaitGroup // faults that are not undone
 
-	mu     sync.Mutex // guards all below
-	began  time.Duration
-	faults []*fault
+	mu      sync.Mutex // guards all below
+	began   time.Duration
+	reached progress
+	faults  []*fault
+}
+
+// progress is how far a run has come.
+type progress struct {
+	rounds, steps int           // rounds that are over; steps of this one that have begun
+	when          time.Duration // the last step did
 }
 
 // fault is one that happened, or could not.
@@ -68,6 +75,9 @@ func (d *director) run(ctx context.Context) error {
 		}
 		d.running.Wait()
 		again = d.log.Now()-began < d.config.Duration
+		if again {
+			d.reach(func(p *progress) { *p = progress{rounds: p.rounds + 1, when: p.when} })
+		}
 		if err := d.waitHealed(ctx); err != nil {
 			return err
 		}
@@ -82,7 +92,7 @@ func (d *director) run(ctx context.Context) error {
 func (d *director) round(ctx context.Context) error {
 	began := d.log.Now()
 	last := began // when the step before began
-	for _, step := range d.config.Scenario.Steps {
+	for number, step := range d.config.Scenario.Steps {
 		since, err := d.waitSince(ctx, step.At.Since, began, last)
 		if errors.Is(err, errNotRebuilt) {
 			d.fail(d.note(step, nil), err)
@@ -96,10 +106,20 @@ func (d *director) round(ctx context.Context) error {
 				return err
 			}
 			last = d.log.Now()
+			if i == 0 {
+				d.reach(func(p *progress) { p.steps, p.when = number+1, last })
+			}
 			d.begin(ctx, step)
 		}
 	}
 	return nil
+}
+
+// reach notes how far the run has come.
+func (d *director) reach(change func(*progress)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	change(&d.reached)
 }
 
 // waitSince waits for what a moment counts from, and returns when that was.
@@ -306,10 +326,10 @@ func (d *director) flaw() string {
 }
 
 // healGuess is how long mending takes, for a guess at how long a run will.
-const healGuess = 8 * time.Second
+const healGuess = 20 * time.Second
 
-// nominal is about how long one round takes.
-func nominal(s scenario.Scenario) (total time.Duration) {
+// plan is a guess at when each step of a round begins, and at how long the round takes.
+func plan(s scenario.Scenario) (begins []time.Duration, total time.Duration) {
 	last := time.Duration(0)
 	for _, step := range s.Steps {
 		at := step.At.After
@@ -321,19 +341,25 @@ func nominal(s scenario.Scenario) (total time.Duration) {
 		case scenario.Then:
 			at += last
 		}
+		begins = append(begins, at)
 		last = at + time.Duration(step.Times-1)*step.Every
-		total = max(total, at+step.For+time.Duration(step.Times-1)*step.Every)
+		total = max(total, last+step.For)
 	}
-	return total + healGuess + s.Rest
+	return begins, total + healGuess + s.Rest
 }
 
-// remaining is a guess.
+// remaining is a guess. It counts from the step that began last: those before may have taken longer or shorter than was guessed.
 func (d *director) remaining() time.Duration {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	total := nominal(d.config.Scenario)
+	begins, total := plan(d.config.Scenario)
 	rounds := max(1, int((d.config.Duration+total-1)/total))
-	return max(0, d.began+time.Duration(rounds)*total-d.log.Now())
+	begins = append(begins, total)
+	done := min(d.log.Now()-d.began, begins[0])
+	if at := d.reached; at.steps > 0 {
+		done = min(begins[at.steps-1]+d.log.Now()-at.when, begins[at.steps])
+	}
+	return max(0, time.Duration(max(1, rounds-d.reached.rounds))*total-done)
 }
 
 // snapshot returns what has happened so far.
