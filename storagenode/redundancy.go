@@ -27,8 +27,8 @@ type Redundancy struct {
 	AtRisk uint64
 	// Unreadable counts the chunks with fewer than k shards that some object needs, as far as is known.
 	Unreadable uint64
-	// Abandoned counts those with fewer than k shards that no object needs: what writes that were cut off
-	// left, until the orphan sweep takes it, and what waits to be removed.
+	// Abandoned counts those that lack shards and that no object needs: what writes that were cut off left, until the
+	// orphan sweep takes it, what is left of deleted ones on drives that were not told, and what is just being written.
 	Abandoned uint64
 	// MissingBytes is the size of all shards that chunks which can be read lack.
 	MissingBytes uint64
@@ -54,8 +54,16 @@ type Counter struct {
 // countedPartition is what was counted when the drives had what the signature sums up.
 type countedPartition struct {
 	signature uint64
-	count     *Redundancy        // nil: never
-	broken    []placement.BlobID // of the chunks with fewer than k shards, one for each
+	count     *Redundancy // nil: never
+	lacking   []lacking
+}
+
+// lacking is a chunk that has not got all its shards.
+type lacking struct {
+	blob         placement.BlobID
+	k, live      int
+	lost         int // shards; of one that can be read
+	missingBytes uint64
 }
 
 // NewCounter returns a Counter that remembers nothing yet. Without live it takes every chunk for one that is needed.
@@ -73,7 +81,8 @@ type inventory struct {
 const (
 	askAtOnce  = 16 // drives
 	listAtOnce = 4  // partitions
-	// maxDoubts bounds the chunks about which the metadata is asked: where there are more, drives are away.
+	// maxDoubts bounds the chunks about which the metadata is asked: where there are more, drives are away. Then it is
+	// asked about those that cannot be read, and where these are more, too, about none.
 	maxDoubts = 10_000
 )
 
@@ -102,8 +111,8 @@ func (c *Counter) Count(ctx context.Context) (Redundancy, error) {
 			continue
 		}
 		listing.Go(func() error {
-			count, broken, sure, err := countListed(ctx, p, drives)
-			c.known[p] = countedPartition{signature, count, broken}
+			count, lacking, sure, err := countListed(ctx, p, drives)
+			c.known[p] = countedPartition{signature, count, lacking}
 			if !sure {
 				c.known[p].signature++ // so that it is counted anew
 			}
@@ -120,24 +129,54 @@ func (c *Counter) Count(ctx context.Context) (Redundancy, error) {
 	return total, ctx.Err()
 }
 
-// forgive finds out which of the chunks that cannot be read nobody wants to. If the metadata cannot be asked, all count as needed.
+// forgive finds out which of the chunks that lack shards nobody wants. If the metadata cannot be asked, all count as needed.
 func (c *Counter) forgive(ctx context.Context, total *Redundancy) {
-	if c.live == nil || total.Unreadable == 0 || total.Unreadable > maxDoubts {
+	doubts := c.doubts(func(lacking) bool { return true })
+	if len(doubts) > maxDoubts {
+		doubts = c.doubts(func(l lacking) bool { return l.live < l.k })
+	}
+	if c.live == nil || len(doubts) == 0 || len(doubts) > maxDoubts {
 		return
 	}
-	var broken []placement.BlobID
-	for p := range c.known {
-		broken = append(broken, c.known[p].broken...)
+	blobs := make([]placement.BlobID, len(doubts))
+	for i, l := range doubts {
+		blobs[i] = l.blob
 	}
-	live, err := c.live.BlobsLive(ctx, broken)
+	live, err := c.live.BlobsLive(ctx, blobs)
 	if err != nil {
 		return
 	}
-	for _, needed := range live {
+	for i, needed := range live {
 		if !needed {
-			total.Unreadable--
-			total.Abandoned++
+			total.forget(doubts[i])
 		}
+	}
+}
+
+// doubts are the chunks of a kind that lack shards.
+func (c *Counter) doubts(kind func(lacking) bool) (all []lacking) {
+	for p := range c.known {
+		for _, l := range c.known[p].lacking {
+			if kind(l) {
+				all = append(all, l)
+			}
+		}
+	}
+	return all
+}
+
+// forget counts a chunk as one that nobody wants.
+func (r *Redundancy) forget(l lacking) {
+	r.Abandoned++
+	if l.live < l.k {
+		r.Unreadable--
+		return
+	}
+	r.Lost[l.lost]--
+	r.Live[l.live]--
+	r.MissingBytes -= l.missingBytes
+	if l.live == l.k {
+		r.AtRisk--
 	}
 }
 
@@ -208,9 +247,8 @@ func countWhole(m *placement.Map, p uint32, drives []inventory) (*Redundancy, bo
 	return r, true
 }
 
-// countListed goes through the lists of a partition. broken are the blobs of chunks with too few shards. It is not sure
-// if a drive failed meanwhile.
-func countListed(ctx context.Context, p uint32, drives []inventory) (count *Redundancy, broken []placement.BlobID, sure bool, err error) {
+// countListed goes through the lists of a partition. It is not sure if a drive failed meanwhile.
+func countListed(ctx context.Context, p uint32, drives []inventory) (count *Redundancy, all []lacking, sure bool, err error) {
 	count = &Redundancy{}
 	var cursors []*cursor
 	for _, d := range drives {
@@ -224,32 +262,33 @@ func countListed(ctx context.Context, p uint32, drives []inventory) (count *Redu
 			return nil, nil, false, err
 		}
 		if len(holdings) == 0 {
-			return count, broken, !slices.ContainsFunc(cursors, func(c *cursor) bool { return c.failed }), nil
+			return count, all, !slices.ContainsFunc(cursors, func(c *cursor) bool { return c.failed }), nil
 		}
-		if readable := count.add(holdings); !readable {
-			broken = append(broken, holdings[0].info.ID.Blob)
+		if l := count.add(holdings); l.live < l.k || l.lost > 0 {
+			all = append(all, l)
 		}
 	}
 }
 
-// add counts a chunk, and tells whether it can be read.
-func (r *Redundancy) add(holdings []holding) (readable bool) {
+// add counts a chunk, and says what it lacks.
+func (r *Redundancy) add(holdings []holding) lacking {
 	c, holdings := agreed(holdings)
-	live := distinct(holdings, c)
+	l := lacking{blob: holdings[0].info.ID.Blob, k: int(c.k), live: distinct(holdings, c)}
 	r.Chunks++
 	r.Bytes += uint64(c.chunkSize)
-	if live < int(c.k) {
+	if l.live < l.k {
 		r.Unreadable++
-		return false
+		return l
 	}
-	lost := min(max(0, c.shards()-live), erasure.MaxShards)
-	r.Lost = addAt(r.Lost, lost, 1)
-	r.Live = addAt(r.Live, live, 1)
-	r.MissingBytes += uint64(lost) * uint64(holdings[0].info.Size)
-	if live == int(c.k) {
+	l.lost = min(max(0, c.shards()-l.live), erasure.MaxShards)
+	l.missingBytes = uint64(l.lost) * uint64(holdings[0].info.Size)
+	r.Lost = addAt(r.Lost, l.lost, 1)
+	r.Live = addAt(r.Live, l.live, 1)
+	r.MissingBytes += l.missingBytes
+	if l.live == l.k {
 		r.AtRisk++
 	}
-	return true
+	return l
 }
 
 // join adds what was counted elsewhere.

@@ -66,20 +66,23 @@ func (n needed) BlobsLive(_ context.Context, blobs []placement.BlobID) ([]bool, 
 	return live, nil
 }
 
-// TestAbandonedChunks tells what writes that were cut off have left from what is lost.
+// TestAbandonedChunks tells what writes that were cut off, and drives that were not told of a deletion, have left from what is lost.
 func TestAbandonedChunks(t *testing.T) {
 	cluster := newTestCluster(t, 8, 4, 2, 6)
 	cluster.write(12, 1000)
 	some, i := needed{}, 0
 	for id := range cluster.chunks {
-		if i++; i > 9 {
+		if i++; i > 11 {
 			continue // whole
 		}
-		homes := cluster.m.Homes(cluster.m.Partition(id.blob, id.chunk))
-		for slot := range 3 {
+		homes, drop := cluster.m.Homes(cluster.m.Partition(id.blob, id.chunk)), 3
+		if i > 9 {
+			drop = 1
+		}
+		for slot := range drop {
 			cluster.drives[homes[slot]].Drop(t.Context(), []placement.ShardID{id.shard(slot)})
 		}
-		if i <= 2 {
+		if i <= 2 || i == 10 {
 			some[id.blob] = true
 		}
 	}
@@ -87,16 +90,18 @@ func TestAbandonedChunks(t *testing.T) {
 		name                  string
 		live                  Liveness
 		unreadable, abandoned uint64
+		lost                  uint64
 	}{
-		{"nobody is asked", nil, 9, 0},
-		{"two are needed", some, 2, 7},
-		{"the metadata cannot be asked", needed(nil), 9, 0},
+		{"nobody is asked", nil, 9, 0, 2},
+		{"three are needed", some, 2, 8, 1},
+		{"the metadata cannot be asked", needed(nil), 9, 0, 2},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			counter := NewCounter(cluster, tt.live)
 			for range 2 { // the second time by what it remembers
 				count, err := counter.Count(t.Context())
-				if err != nil || count.Chunks != 12 || count.Unreadable != tt.unreadable || count.Abandoned != tt.abandoned {
+				if err != nil || count.Chunks != 12 || count.Unreadable != tt.unreadable || count.Abandoned != tt.abandoned ||
+					count.Lost[1] != tt.lost || count.Live[5] != tt.lost || count.MissingBytes == 0 || count.Whole() != 1 {
 					t.Errorf("got %+v, %v", count, err)
 				}
 			}

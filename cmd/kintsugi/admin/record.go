@@ -126,7 +126,7 @@ type Chunks struct {
 	ByLive     []uint64 `json:"byLive"` // those that have so many shards and can be read
 	AtRisk     uint64   `json:"atRisk"` // of them: the next lost shard makes them unreadable
 	Unreadable uint64   `json:"unreadable"`
-	Abandoned  uint64   `json:"abandoned"`    // too few shards, but no object needs them: of writes that were cut off, or waiting to be removed
+	Abandoned  uint64   `json:"abandoned"`    // lack shards, but no object needs them: of writes that were cut off or are under way, or deleted
 	Missing    uint64   `json:"missingBytes"` // size of the shards that readable chunks lack
 }
 

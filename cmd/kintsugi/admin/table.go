@@ -187,7 +187,7 @@ func chunkSummary(s Status) string {
 	}
 	text += fmt.Sprintf("; %d at risk, %d unreadable", c.AtRisk, c.Unreadable)
 	if c.Abandoned > 0 {
-		text += fmt.Sprintf("; %d remains of writes that were cut off", c.Abandoned)
+		text += fmt.Sprintf("; %d more that no object needs", c.Abandoned)
 	}
 	return text
 }
