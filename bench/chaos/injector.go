@@ -68,7 +68,7 @@ func (c *command) Candidates(context.Context) (all []scenario.Candidate) {
 
 // undoing are the faults by which others are undone.
 var undoing = map[string]string{
-	"power-cut": "start", "delay": "heal", "read-errors": "heal", "write-errors": "heal", "lost-syncs": "heal",
+	"power-cut": "start", "delay": "heal", "read-errors": "heal", "write-errors": "heal", "lost-syncs": "heal", "lost-writes": "heal", "misdirected": "heal",
 	"kill": "start", "stop": "continue", "slow": "fast", "rollback": "restore", "fill": "free", "cut": "join", "mute": "unmute", "lossy": "lossless", "reset": "keep",
 	"clone": "expel", "stranger": "expel", "narrow": "widen",
 }

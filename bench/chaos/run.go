@@ -197,7 +197,8 @@ func (r *run) look(ctx context.Context) error {
 // damagedFiles tells whether a fault has done what only reading everything finds.
 func (r *run) damagedFiles() bool {
 	for _, f := range r.director.snapshot() {
-		if f.Fault.Fault == "flip" || f.Fault.Fault == "truncate" {
+		switch f.Fault.Fault {
+		case "flip", "truncate", "lost-writes", "misdirected":
 			return true
 		}
 	}

@@ -160,6 +160,25 @@ func TestDiskFaults(t *testing.T) {
 	}
 }
 
+func TestIllDrives(t *testing.T) {
+	k := sleepers(t, "n1", "n2")
+	how := How{By: time.Millisecond, Share: 1, Count: 1, Rand: rand.New(rand.NewPCG(1, 1))}
+	for _, fault := range []string{"delay", "read-errors", "write-errors", "power-cut", "lost-syncs", "lost-writes", "misdirected"} {
+		if _, err := k.Inject(t.Context(), fault, []string{"n1"}, how); !errors.Is(err, ErrCannot) {
+			t.Errorf("%s of a drive that cannot be ill: %v", fault, err)
+		}
+	}
+	// A process that does not serve drives takes the place of one that cannot mount them.
+	k.config.Program, k.config.FaultyDrives = "false", []string{}
+	k.output = os.Stderr
+	if err := k.mountFaulty(t.Context()); !errors.Is(err, ErrCannot) || !k.nodes[0].Alive() || !k.nodes[1].Alive() {
+		t.Errorf("drives that cannot be mounted: %v", err)
+	}
+	if _, err := k.Inject(t.Context(), "delay", []string{"n1"}, how); !errors.Is(err, ErrCannot) {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestPanics(t *testing.T) {
 	for _, c := range []struct {
 		name, log string

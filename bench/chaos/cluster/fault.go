@@ -31,6 +31,7 @@ var faults = map[string]Fault{
 	"kill": kill, "stop": stop, "slow": slow, "restart": restart, "wipe": wipe, "rollback": rollback, "swap": swap,
 	"flip": flip, "truncate": truncate, "fill": fill, "cut": cut, "mute": mute, "lossy": lossy, "reset": reset,
 	"delay": delay, "read-errors": readErrors, "write-errors": writeErrors, "power-cut": powerCut, "lost-syncs": lostSyncs,
+	"lost-writes": lostWrites, "misdirected": misdirectedWrites,
 	"grow": grow, "drain": drain, "scrub": scrub, "narrow": narrow, "clone": clone, "stranger": stranger,
 }
 

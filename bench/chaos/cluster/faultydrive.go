@@ -125,3 +125,13 @@ func lostSyncs(_ context.Context, k *Cluster, nodes []*Node, how How) (Undo, err
 		return errors.Join(k.cutPower(ctx, nodes, false, how), k.startAll(nodes))
 	}, nil
 }
+
+// lostWrites has writes acknowledged that are not made.
+func lostWrites(_ context.Context, k *Cluster, nodes []*Node, how How) (Undo, error) {
+	return k.illness(nodes, faultdisk.Faults{Lost: how.Count, Where: how.place()}, how)
+}
+
+// misdirectedWrites has writes made in the wrong place.
+func misdirectedWrites(_ context.Context, k *Cluster, nodes []*Node, how How) (Undo, error) {
+	return k.illness(nodes, faultdisk.Faults{Misdirected: how.Count, Where: how.place()}, how)
+}

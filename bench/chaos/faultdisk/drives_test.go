@@ -314,6 +314,50 @@ func TestPowerCut(t *testing.T) {
 	}
 }
 
+func TestStrayWrites(t *testing.T) {
+	d := newDrive(t)
+	const pages = 64
+	f := d.open("shards/old")
+	defer f.Close()
+	other := d.open("meta/x")
+	defer other.Close()
+	page := func(letter string) []byte { return bytes.Repeat([]byte(letter), pageSize) }
+	for _, c := range []struct {
+		name       string
+		faults     Faults
+		stale, hit int // pages that were written and are not there, and those that were not and are
+	}{
+		{"well", Faults{}, 0, 0},
+		{"lost", Faults{Lost: 3, Where: "shards"}, 3, 0},
+		{"misdirected", Faults{Misdirected: 1, Where: "shards"}, 1, 1},
+		{"enough", Faults{}, 0, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for i := range int64(2 * pages) {
+				_, err := f.WriteAt(page("a"), i*pageSize)
+				d.must(err)
+			}
+			d.set(c.faults)
+			for i := range int64(pages) {
+				_, err := f.WriteAt(page("b"), (pages+i)*pageSize)
+				d.must(err)
+				_, err = other.WriteAt(page("b"), i*pageSize)
+				d.must(err)
+			}
+			got, err := os.ReadFile(d.path("shards/old"))
+			d.must(err)
+			// A misdirected page may hit one of those that were written, where it is not seen.
+			stale, hit := bytes.Count(got[pages*pageSize:], page("a")), bytes.Count(got[:pages*pageSize], page("b"))
+			if stale != c.stale || hit > c.hit {
+				t.Errorf("%d pages are stale and %d are hit", stale, hit)
+			}
+			if got, err := os.ReadFile(d.path("meta/x")); err != nil || bytes.Count(got, []byte("b")) != pages*pageSize {
+				t.Errorf("another file suffers, too: %v", err)
+			}
+		})
+	}
+}
+
 // Whatever becomes of what was not synced, what was is there, and each sector is one or the other.
 func TestTornCut(t *testing.T) {
 	d := newDrive(t)

@@ -15,7 +15,9 @@ type Faults struct {
 	Delay time.Duration
 	// ReadErrors and WriteErrors are the shares, from 0 to 1, of reads and of writes and syncs that answer EIO.
 	ReadErrors, WriteErrors float64
-	// Where narrows the errors down to one directory in the root of the drive; "": everywhere.
+	// Lost and Misdirected are how many of the next writes are acknowledged but not made, or made at another offset of the same file.
+	Lost, Misdirected int
+	// Where narrows all that is wrong with reads and writes down to one directory in the root of the drive; "": everywhere.
 	Where string
 	// LostSyncs has syncs answered that were not done.
 	LostSyncs bool
@@ -66,6 +68,9 @@ func (h *health) wait(ctx context.Context) {
 	}
 }
 
+// pageSize is to what misdirected writes are aligned, in bytes.
+const pageSize = 4 << 10
+
 // badRead and badWrite wait, and tell whether the drive then fails.
 func (h *health) badRead(ctx context.Context, name string) bool {
 	h.wait(ctx)
@@ -77,4 +82,39 @@ func (h *health) badWrite(ctx context.Context, name string) bool {
 	h.wait(ctx)
 	f := h.now()
 	return f.concern(name) && h.fails(f.WriteErrors)
+}
+
+// fate is what becomes of a write.
+type fate uint8
+
+const (
+	made fate = iota
+	lost
+	misdirected
+)
+
+// strayShare is the part of writes that go astray until enough did.
+const strayShare = 0.25
+
+// fate draws what becomes of a write.
+func (h *health) fate(name string) fate {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	f := &h.faults
+	if f.Lost+f.Misdirected <= 0 || !f.concern(name) || h.rand.Float64() >= strayShare {
+		return made
+	}
+	if f.Lost > 0 {
+		f.Lost--
+		return lost
+	}
+	f.Misdirected--
+	return misdirected
+}
+
+// elsewhere is where a write at an offset lands that is misdirected: before it, where something is.
+func (h *health) elsewhere(off int64) int64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.rand.Int64N(off/pageSize) * pageSize
 }

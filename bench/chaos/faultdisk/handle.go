@@ -41,6 +41,12 @@ func (h *handle) Write(ctx context.Context, data []byte, off int64) (n uint32, e
 	if h.disk.health.badWrite(ctx, h.name) {
 		return 0, syscall.EIO
 	}
+	switch fate := h.disk.health.fate(h.name); {
+	case fate == lost, fate == misdirected && off < pageSize:
+		return uint32(len(data)), fs.OK
+	case fate == misdirected:
+		off = h.disk.health.elsewhere(off)
+	}
 	err := h.data.change(h.fd(), off, off+int64(len(data)), func() error {
 		written, err := h.file.WriteAt(data, off)
 		n = uint32(written)

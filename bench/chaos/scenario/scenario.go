@@ -121,6 +121,8 @@ const (
 	WriteErrors Fault = "write-errors" // its drives answer EIO to writes and syncs
 	PowerCut    Fault = "power-cut"    // kill -9, what its drives had not synced is lost, and start again after `for`
 	LostSyncs   Fault = "lost-syncs"   // its drives do not sync but say so, then kill -9, all that is lost, start
+	LostWrites  Fault = "lost-writes"  // its drives acknowledge so many writes that they do not make
+	Misdirected Fault = "misdirected"  // its drives make so many writes in the wrong place
 )
 
 // NeedsNetwork tells whether there are faults that need a network of the run's own.
@@ -138,7 +140,7 @@ func (s *Scenario) NeedsNetwork() bool {
 func (s *Scenario) NeedsFaultyDrives() bool {
 	for _, step := range s.Steps {
 		switch step.Fault {
-		case Delay, ReadErrors, WriteErrors, PowerCut, LostSyncs:
+		case Delay, ReadErrors, WriteErrors, PowerCut, LostSyncs, LostWrites, Misdirected:
 			return true
 		}
 	}
@@ -148,6 +150,7 @@ func (s *Scenario) NeedsFaultyDrives() bool {
 // faults are all of them, with what each needs.
 var faults = map[Fault]struct{ lasts, counts, nobody bool }{
 	Delay: {lasts: true}, ReadErrors: {lasts: true}, WriteErrors: {lasts: true}, PowerCut: {lasts: true}, LostSyncs: {lasts: true},
+	LostWrites: {lasts: true, counts: true}, Misdirected: {lasts: true, counts: true},
 	Kill: {lasts: true}, Stop: {lasts: true}, Slow: {lasts: true}, Restart: {}, Wipe: {}, Rollback: {lasts: true}, Swap: {},
 	Flip: {counts: true}, Truncate: {counts: true}, Fill: {lasts: true}, Cut: {lasts: true}, Mute: {lasts: true}, Lossy: {lasts: true}, Reset: {lasts: true},
 	Narrow: {lasts: true}, Grow: {counts: true, nobody: true}, Drain: {}, Scrub: {nobody: true}, Clone: {lasts: true}, Stranger: {lasts: true, nobody: true},

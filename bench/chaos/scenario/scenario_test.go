@@ -32,6 +32,10 @@ func TestParseRefuses(t *testing.T) {
 		{"times", head + "steps:\n  - {at: 1s, fault: kill, nodes: a node, for: 3s, every: 2s, times: 2}\n", "every"},
 		{"nodes for nobody", head + "steps:\n  - {at: 1s, fault: grow, count: 1, nodes: a node}\n", "grow is done to no node"},
 		{"no moment", head + "steps:\n  - {at: then-2s, fault: wipe, nodes: a node}\n", `line 4: at: "then-2s": want a time`},
+		{"delay", head + "steps:\n  - {at: 1s, fault: delay, nodes: a node, for: 3s}\n", "by says"},
+		{"by", head + "steps:\n  - {at: 1s, fault: stop, nodes: a node, for: 3s, by: 1s}\n", "by says"},
+		{"share", head + "steps:\n  - {at: 1s, fault: kill, nodes: a node, for: 3s, share: 5%}\n", "kill takes no share"},
+		{"no share", head + "steps:\n  - {at: 1s, fault: read-errors, nodes: a node, for: 3s, share: 0%}\n", `"0%" is not a share`},
 		{"moment", head + "steps:\n  - {at: later, fault: wipe, nodes: a node}\n", `line 4: at: "later": want a time`},
 		{"selector", head + "steps:\n  - at: 1s\n    fault: wipe\n    nodes: two brave nodes\n", `line 6: nodes: "two brave nodes": want a number`},
 		{"code", head + "cluster: {ec: 4x2}\n", "line 3: ec: code"},
@@ -81,6 +85,26 @@ func TestParseMoment(t *testing.T) {
 		if got, err := parseMoment(text); err != nil || got != want {
 			t.Errorf("%s: got %v, %v", text, got, err)
 		}
+	}
+}
+
+func TestIllDrives(t *testing.T) {
+	s, err := Parse([]byte(`
+name: x
+proves: y
+steps:
+  - {at: 1s, fault: delay, nodes: a storage node, for: 3s, by: 20ms}
+  - {at: 5s, fault: read-errors, nodes: a storage node, for: 3s, share: 5%}
+  - {at: 9s, fault: write-errors, nodes: a storage node, for: 3s}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !s.NeedsFaultyDrives() || s.NeedsNetwork() {
+		t.Errorf("drives %v, network %v", s.NeedsFaultyDrives(), s.NeedsNetwork())
+	}
+	if s.Steps[0].By != 20*time.Millisecond || s.Steps[1].Share != 0.05 || s.Steps[2].Share != 1 {
+		t.Errorf("steps %+v", s.Steps)
 	}
 }
 
