@@ -122,9 +122,11 @@ func linearize(ops []history.Op) (decision porcupine.CheckResult, culprit histor
 
 // operations are those that tell something. A doubtful write may happen at any time after it began, or never. To leave all of them open until
 // the end would make the search endless, and need not be: one whose version was found had happened by then;
-// one whose version nobody found changed nothing that anybody saw, unless a condition was refused because of it.
+// one whose version nobody found changed nothing that anybody saw, unless a condition was refused because of it, or
+// one that has no answer either took its place.
 func operations(ops []history.Op) []porcupine.Operation {
 	found := map[uint32]time.Duration{}
+	replaced := map[uint32]bool{} // perhaps
 	refused := time.Duration(-1)
 	for i := range ops {
 		o := &ops[i]
@@ -134,6 +136,8 @@ func operations(ops []history.Op) []porcupine.Operation {
 			version = o.Version
 		case o.Kind == history.PutIfMatch && o.Outcome == history.OK:
 			version = o.Expect
+		case o.Kind == history.PutIfMatch && o.Doubtful():
+			replaced[o.Expect] = true
 		case o.Kind.Conditional() && o.Outcome == history.Refused:
 			refused = max(refused, o.End)
 		}
@@ -150,7 +154,7 @@ func operations(ops []history.Op) []porcupine.Operation {
 			continue // it tells nothing
 		case o.Doubtful():
 			at, known := found[result(o)]
-			if o.Kind != history.Delete && !known && refused < o.Begin {
+			if o.Kind != history.Delete && !known && !replaced[o.Version] && refused < o.Begin {
 				continue
 			}
 			call.Return = math.MaxInt64

@@ -2,6 +2,8 @@ package oracle
 
 import (
 	"fmt"
+	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -80,6 +82,7 @@ func TestLinear(t *testing.T) {
 		{"refused because of one without answer", "0-? put 1\n5-6 none 2 refused", ""},
 		{"two win", "0-1 put 1\n2-9 match 1>2\n3-8 match 1>3\n10-11 get 2", "2-9"},
 		{"one wins", "0-1 put 1\n2-9 match 1>2\n3-8 match 1>3 refused\n10-11 get 2", ""},
+		{"match of one without answer", "0-? put 1\n5-? match 1>2\n20-21 get 2", ""},
 		{"match without answer that won", "0-1 put 1\n2-? match 1>2\n20-21 get 2", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -93,6 +96,75 @@ func TestLinear(t *testing.T) {
 				t.Errorf("got %q (%s), want %q", got, decision, c.culprit)
 			}
 		})
+	}
+}
+
+// ofRegister makes what n clients see of a register that executes one operation at a time; a tenth of the answers get lost.
+func ofRegister(r *rand.Rand, n, count int) []history.Op {
+	var ops []history.Op
+	now, free := history.NoVersion, make([]time.Duration, n)
+	for i := range count {
+		at := time.Duration(i+1) * 100 // of execution
+		c := slices.Index(free, slices.Min(free))
+		o := history.Op{Client: uint16(c), Kind: history.Get, Begin: max(free[c]+1, at-time.Duration(r.IntN(100*n)))}
+		o.End = max(at, o.Begin) + time.Duration(r.IntN(100*n))
+		if o.Begin > at {
+			continue
+		}
+		free[c] = o.End
+		switch version := uint32(i + 1); r.IntN(6) {
+		case 0:
+			o.Kind = history.Delete
+		case 1:
+			o.Kind, o.Version = history.Put, version
+		case 2:
+			o.Kind, o.Version = history.PutIfAbsent, version
+		case 3:
+			o.Kind, o.Version, o.Expect = history.PutIfMatch, version, max(now, 1)-uint32(r.IntN(2))
+		}
+		switch happens, next := execute(now, &o); {
+		case o.Kind == history.Get:
+			o.Version = now
+		case !happens:
+			o.Outcome = history.Refused
+		default:
+			now = next
+		}
+		if r.IntN(10) == 0 {
+			o.Outcome = history.Timeout
+		}
+		ops = append(ops, o)
+	}
+	return ops
+}
+
+// execute tells whether the register takes a write, and what it is then.
+func execute(now uint32, o *history.Op) (bool, uint32) {
+	switch o.Kind {
+	case history.PutIfAbsent:
+		return now == history.NoVersion, o.Version
+	case history.PutIfMatch:
+		return now == o.Expect, o.Version
+	}
+	return true, result(o)
+}
+
+// TestOfRegister accepts what clients saw of real registers, and refuses it when one read is changed.
+func TestOfRegister(t *testing.T) {
+	for seed := range uint64(200) {
+		r := rand.New(rand.NewPCG(seed, 0))
+		ops := ofRegister(r, 1+r.IntN(6), 60)
+		if decision, culprit := linearize(ops); decision != porcupine.Ok {
+			t.Fatalf("seed %d: %s because of %v", seed, decision, culprit)
+		}
+		i := slices.IndexFunc(ops, func(o history.Op) bool { return o.Kind == history.Get && o.Outcome == history.OK })
+		if i < 0 {
+			continue
+		}
+		ops[i].Version = 5_000_000
+		if decision, _ := linearize(ops); decision != porcupine.Illegal {
+			t.Fatalf("seed %d: a wrong read of %v: %s", seed, ops[i], decision)
+		}
 	}
 }
 
