@@ -7,17 +7,21 @@ import (
 	"kintsugi/placement"
 )
 
-// expandPages bounds an Expand: 32 pages hold about a thousand parts.
-const expandPages = 32
+// expandPages bounds an Expand: 32 pages hold about a thousand parts. maxExpands bounds those of one look at a queue.
+const (
+	expandPages = 32
+	maxExpands  = 64
+)
 
-// Garbage returns up to limit entries from the head of a group's deletion queue.
+// Garbage returns up to limit entries from the head of a group's deletion queue. What was dropped as a whole is put there before, whatever
+// waits there already: where something is deleted all the time the queue is never empty.
 func (c *Client) Garbage(ctx context.Context, group, limit int) ([]Garbage, error) {
-	for {
+	for expands := 0; ; expands++ {
 		page, err := as[GarbagePage](c.consensus.Query(ctx, group, GarbageQuery{Max: limit}, Linearizable))
 		if err != nil {
 			return nil, err
 		}
-		if len(page.Garbage) > 0 || !page.Pending {
+		if !page.Pending || expands == maxExpands {
 			return page.Garbage, nil
 		}
 		if _, err := c.propose(ctx, group, OpExpand, Expand{Pages: expandPages}); err != nil {

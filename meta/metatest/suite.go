@@ -35,6 +35,7 @@ var suite = []struct {
 	{"CopiedParts", testCopiedParts},
 	{"EmptyPart", testEmptyPart},
 	{"AbortAndParts", testAbortAndParts},
+	{"AbortMany", testAbortMany},
 	{"ListUploads", testListUploads},
 }
 

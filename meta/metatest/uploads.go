@@ -231,6 +231,28 @@ func testAbortAndParts(t *testing.T, open Open) {
 	}
 }
 
+// testAbortMany: what uploads leave does not wait in line for one another.
+func testAbortMany(t *testing.T, open Open) {
+	c := newClient(t, open, meta.Unversioned)
+	const uploads, parts = 10, 3
+	for range uploads {
+		u := newUpload(t, c)
+		for n := range parts {
+			u.part(n+1, 1)
+		}
+		must(t, c.AbortUpload(t.Context(), bucket, "key", u.id))
+	}
+	dropped := 0
+	for group := range c.Groups() {
+		list, err := c.Garbage(t.Context(), group, 100)
+		must(t, err)
+		dropped += len(list)
+	}
+	if dropped != uploads*parts {
+		t.Errorf("%d blobs can be removed at once, want %d", dropped, uploads*parts)
+	}
+}
+
 func testListUploads(t *testing.T, open Open) {
 	c := newClient(t, open, meta.Unversioned)
 	var want []string

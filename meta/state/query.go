@@ -169,7 +169,7 @@ func (r *reader) garbage(limit int) (meta.GarbagePage, error) {
 		})
 		return true, nil
 	})
-	if err != nil || len(page.Garbage) > 0 {
+	if err != nil {
 		return page, err
 	}
 	page.Pending, err = r.any(keyOf(r.group, kindDropped, 0))
