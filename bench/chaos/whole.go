@@ -34,6 +34,9 @@ func (r *run) wholeness() wholeness {
 	}
 	for _, o := range r.log.Snapshot().Ops {
 		// A write without an answer may have left its body; also one that was refused, if its command had to be sent twice.
+		if o.Kind == history.Abort && o.Outcome == history.Conflict {
+			continue // it was aborted for certain: its parts must go
+		}
 		if v, known := book.Version(o.Key, o.Version); known && o.Kind.Writes() && o.Kind != history.Delete && o.Outcome != history.OK && v.SizeBytes > inlineBytes {
 			w.leftovers += uint64(v.SizeBytes)
 		}
