@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
-	"kintsugi/bench/linear"
+	"kintsugi/bench/chaos/history"
+	"kintsugi/bench/chaos/oracle"
 	"kintsugi/internal/rpc"
 	"kintsugi/meta"
 	"kintsugi/placement"
@@ -191,25 +193,30 @@ func addShard(chunks map[audit.ChunkID]*simChunk, homes []placement.DriveID, dri
 // check reads every key through every gateway and judges all that clients saw.
 func (c *simClients) check() {
 	c.t.Helper()
-	for _, name := range c.names(rpc.Gateway) {
+	for at, name := range c.names(rpc.Gateway) {
 		for i := range simKeys {
 			ctx, cancel := context.WithTimeout(context.Background(), simTimeout)
-			op := linear.Op{Client: "last look at " + name, Begin: time.Since(c.began)}
+			op := history.Op{Client: simLastClient, Endpoint: uint8(at), Key: int32(i), Begin: time.Since(c.began), Final: true}
 			var err error
-			if op.Value, err = c.get(ctx, c.running(name), simKey(i)); err != nil {
+			if op.Version, err = c.get(ctx, c.running(name), simKey(i)); err != nil {
 				c.t.Errorf("%s at %s: %v", simKey(i), name, err)
 			}
 			cancel()
 			op.End = time.Since(c.began)
-			c.saw(simKey(i), op, err, true)
+			c.saw(op, err, true)
 		}
 	}
-	for i := range simKeys {
-		if err := linear.Check(c.history[simKey(i)]); err != nil {
-			c.t.Errorf("%s: %v", simKey(i), err)
-		}
+	v := oracle.Linear(c.seen.Snapshot())
+	for _, f := range v.Failures {
+		c.t.Errorf("%s: %s\n%s", f.Key, f.Title, strings.Join(f.History, "\n"))
+	}
+	if v.Status != oracle.Passed {
+		c.t.Errorf("%s: %s", v.Name, v.Summary)
 	}
 }
+
+// simLastClient looks at every key when all others are done.
+const simLastClient = 99
 
 // auditDrives has the auditor, which shares no code with the stores, count the shards of what is wanted.
 func (c *simClients) auditDrives() {

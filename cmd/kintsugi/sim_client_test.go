@@ -13,7 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"kintsugi/bench/linear"
+	"kintsugi/bench/chaos/history"
 	"kintsugi/internal/rpc"
 	"kintsugi/meta"
 	"kintsugi/placement"
@@ -29,14 +29,14 @@ const (
 // version, so a byte of another body, or of none, is found out.
 type simClients struct {
 	*simCluster
-	ops atomic.Uint64 // versions are numbers that are given once
+	ops  atomic.Uint32 // versions are numbers that are given once
+	seen *history.Log
 
 	mu       sync.Mutex // guards what follows
-	history  map[string][]linear.Op
-	failures []string // operations that a client was told to have failed
-	untidy   bool     // an operation failed, or a gateway died: shards that nobody wants may be left until the orphan sweep
-	busy     bool     // clients are at work
-	victims  []string // processes that may lose what they keep
+	failures []string   // operations that a client was told to have failed
+	untidy   bool       // an operation failed, or a gateway died: shards that nobody wants may be left until the orphan sweep
+	busy     bool       // clients are at work
+	victims  []string   // processes that may lose what they keep
 }
 
 func simKey(i int) string { return fmt.Sprintf("key-%02d", i) }
@@ -45,18 +45,18 @@ func simKey(i int) string { return fmt.Sprintf("key-%02d", i) }
 var simSizes = []int{100, 5000, 20_000, 70_000, 300_000}
 
 // simBody returns the body of a version of a key.
-func simBody(key string, version uint64) []byte {
+func simBody(key string, version uint32) []byte {
 	var seed [32]byte
 	copy(seed[:], key)
-	binary.LittleEndian.PutUint64(seed[16:], version)
+	binary.LittleEndian.PutUint32(seed[16:], version)
 	source := rand.NewChaCha8(seed)
 	body := make([]byte, simSizes[source.Uint64()%uint64(len(simSizes))]+int(source.Uint64()%1000))
 	source.Read(body)
-	copy(body, binary.LittleEndian.AppendUint64(nil, version))
+	copy(body, binary.LittleEndian.AppendUint32(nil, version))
 	return body
 }
 
-func simETag(version uint64) string { return fmt.Sprintf("%032x", version) }
+func simETag(version uint32) string { return fmt.Sprintf("%032x", version) }
 
 // run has so many clients work until the returned function is called.
 func (c *simClients) run(n int) (stop func()) {
@@ -68,7 +68,7 @@ func (c *simClients) run(n int) (stop func()) {
 		working.Go(func() {
 			for ctx.Err() == nil {
 				time.Sleep(time.Duration(r.IntN(400)) * time.Millisecond)
-				c.once(r, fmt.Sprintf("client %d", i))
+				c.once(r, uint16(i))
 			}
 		})
 	}
@@ -78,65 +78,73 @@ func (c *simClients) run(n int) (stop func()) {
 }
 
 // once does one operation through a gateway that runs.
-func (c *simClients) once(r *rand.Rand, client string) {
+func (c *simClients) once(r *rand.Rand, client uint16) {
 	names := c.names(rpc.Gateway)
-	name := names[r.IntN(len(names))]
-	n := c.running(name)
+	at := r.IntN(len(names))
+	n := c.running(names[at])
 	if n == nil || !n.isReady() {
 		return
 	}
-	key := simKey(r.IntN(simKeys))
-	op := linear.Op{Client: client + " at " + name}
+	op := history.Op{Client: client, Endpoint: uint8(at), Key: int32(r.IntN(simKeys))}
+	key := simKey(int(op.Key))
 	ctx, cancel := context.WithTimeout(context.Background(), simTimeout)
 	defer cancel()
 	var err error
 	op.Begin = time.Since(c.began)
 	switch kind := r.IntN(20); {
 	case kind < 10:
-		op.Kind = linear.Read
-		op.Value, err = c.get(ctx, n, key)
+		op.Version, err = c.get(ctx, n, key)
 	case kind < 12:
-		op.Kind = linear.Write
+		op.Kind = history.Delete
 		err = simDelete(ctx, n, key)
 	case kind < 18:
-		op.Kind, op.Value = linear.Write, c.ops.Add(1)
-		err = simPut(ctx, n, key, op.Value, meta.Condition{})
+		op.Kind, op.Version = history.Put, c.ops.Add(1)
+		err = simPut(ctx, n, key, op.Version, meta.Condition{})
 	default:
-		op.Kind, op.Value = linear.Swap, c.ops.Add(1)
-		op.Expect, _ = c.get(ctx, n, key)
+		op.Kind, op.Version = history.PutIfAbsent, c.ops.Add(1)
+		if op.Expect, _ = c.get(ctx, n, key); op.Expect != history.NoVersion {
+			op.Kind = history.PutIfMatch
+		}
 		op.Begin = time.Since(c.began)
-		err = simPut(ctx, n, key, op.Value, simCondition(op.Expect))
+		err = simPut(ctx, n, key, op.Version, simCondition(op.Expect))
 		if errors.Is(err, meta.ErrPrecondition) || errors.Is(err, meta.ErrNoSuchKey) {
-			op.Refused, err = true, nil
+			op.Outcome, err = history.Refused, nil
 		}
 	}
 	op.End = time.Since(c.began)
-	c.saw(key, op, err, c.running(name) == n)
+	c.saw(op, err, c.running(names[at]) == n)
 }
 
 // saw remembers an operation. What a process that has ended says no client hears.
-func (c *simClients) saw(key string, op linear.Op, err error, heard bool) {
-	op.Lost = err != nil || !heard
+func (c *simClients) saw(op history.Op, err error, heard bool) {
+	switch {
+	case !heard:
+		op.Outcome = history.Aborted
+	case err != nil:
+		op.Outcome = history.Unavailable
+	case op.Kind.Reads() && op.Version == history.NoVersion:
+		op.Outcome = history.Absent
+	}
+	c.seen.Add(op)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if op.Lost {
+	if op.Outcome.Failed() {
 		c.untidy = true
 	}
-	if err != nil && heard {
-		c.failures = append(c.failures, fmt.Sprintf("%s %v: %v", key, op, err))
+	if op.Outcome == history.Unavailable {
+		c.failures = append(c.failures, fmt.Sprintf("%s %v: %v", simKey(int(op.Key)), op, err))
 	}
-	c.history[key] = append(c.history[key], op)
 }
 
-func simCondition(version uint64) meta.Condition {
-	if version == linear.Absent {
+func simCondition(version uint32) meta.Condition {
+	if version == history.NoVersion {
 		return meta.Condition{IfNoneMatch: true}
 	}
 	return meta.Condition{IfMatch: simETag(version)}
 }
 
 // simPut writes a version as the S3 front does.
-func simPut(ctx context.Context, n *node, key string, version uint64, condition meta.Condition) error {
+func simPut(ctx context.Context, n *node, key string, version uint32, condition meta.Condition) error {
 	body := simBody(key, version)
 	put := meta.PutObject{Bucket: simBucket, Key: key, Condition: condition}
 	put.Version = meta.Version{Size: int64(len(body)), ETag: simETag(version)}
@@ -165,10 +173,10 @@ func simDelete(ctx context.Context, n *node, key string) error {
 }
 
 // get returns the version that a key has, and fails the test for good if its bytes are not those.
-func (c *simClients) get(ctx context.Context, n *node, key string) (uint64, error) {
+func (c *simClients) get(ctx context.Context, n *node, key string) (uint32, error) {
 	v, err := n.meta.Object(ctx, meta.GetObject{Bucket: simBucket, Key: key, Body: true})
 	if errors.Is(err, meta.ErrNoSuchKey) {
-		return linear.Absent, nil
+		return history.NoVersion, nil
 	}
 	if err != nil {
 		return 0, err
@@ -179,7 +187,7 @@ func (c *simClients) get(ctx context.Context, n *node, key string) (uint64, erro
 			return 0, fmt.Errorf("read shards of %v: %w", v.Blobs, err)
 		}
 	}
-	var version uint64
+	var version uint32
 	if _, err := fmt.Sscanf(v.ETag, "%x", &version); err != nil {
 		return 0, fmt.Errorf("etag %q: %w", v.ETag, err)
 	}

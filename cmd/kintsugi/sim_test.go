@@ -8,7 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"kintsugi/bench/linear"
+	"kintsugi/bench/chaos/history"
 	"kintsugi/internal/rpc"
 	"kintsugi/meta"
 )
@@ -35,8 +35,13 @@ func TestSimulation(t *testing.T) {
 	}
 }
 
+func newSimClients(t *testing.T, seed uint64) *simClients {
+	c := startSim(t, seed)
+	return &simClients{simCluster: c, seen: history.NewLog(c.began)}
+}
+
 func simulate(t *testing.T, seed uint64) {
-	c := &simClients{simCluster: startSim(t, seed), history: map[string][]linear.Op{}}
+	c := newSimClients(t, seed)
 	if err := c.running("g1").meta.CreateBucket(t.Context(), meta.Bucket{Name: simBucket}); err != nil {
 		t.Fatal(err)
 	}
@@ -61,16 +66,13 @@ func simulate(t *testing.T, seed uint64) {
 
 // tell sums up what happened.
 func (c *simClients) tell() {
-	ops, lost := 0, 0
-	for _, h := range c.history {
-		for _, op := range h {
-			ops++
-			if op.Lost {
-				lost++
-			}
+	ops, lost := c.seen.Snapshot().Ops, 0
+	for i := range ops {
+		if ops[i].Outcome.Failed() {
+			lost++
 		}
 	}
-	c.t.Logf("seed %d: %d operations, %d without an answer, %d failed; %v of virtual time", c.seed, ops, lost, len(c.failures), time.Since(c.began).Round(time.Second))
+	c.t.Logf("seed %d: %d operations, %d without an answer, %d failed; %v of virtual time", c.seed, len(ops), lost, len(c.failures), time.Since(c.began).Round(time.Second))
 }
 
 // storm disturbs anything at any time.
@@ -98,7 +100,7 @@ func (c *simClients) trial() {
 // TestLateWritesAreFenced stops a storage node with writes on their way to it, for longer than its lease. When it goes on it refuses them.
 func TestLateWritesAreFenced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := &simClients{simCluster: startSim(t, 1), history: map[string][]linear.Op{}}
+		c := newSimClients(t, 1)
 		g := c.running("g1")
 		if err := g.meta.CreateBucket(t.Context(), meta.Bucket{Name: simBucket}); err != nil {
 			t.Fatal(err)
@@ -107,7 +109,7 @@ func TestLateWritesAreFenced(t *testing.T) {
 			if i == simKeys { // there are connections to it now
 				c.net.Freeze(c.processes["n1"].ip)
 			}
-			if err := simPut(t.Context(), g, simKey(i%simKeys), uint64(i+1), meta.Condition{}); err != nil {
+			if err := simPut(t.Context(), g, simKey(i%simKeys), uint32(i+1), meta.Condition{}); err != nil {
 				t.Errorf("%s: %v", simKey(i%simKeys), err)
 			}
 		}
