@@ -4,14 +4,17 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
 	"kintsugi/meta/raftgroup"
+	"kintsugi/meta/state"
 )
 
 func TestRecovery(t *testing.T) {
 	failed := errors.New("write raft log: input/output error")
+	unreadable := fmt.Errorf("%w: read table: %w", state.ErrDamaged, syscall.EIO)
 	cases := []struct {
 		name string
 		r    recovery
@@ -25,6 +28,8 @@ func TestRecovery(t *testing.T) {
 		{"in doubt, needed", recovery{cause: fmt.Errorf("open: %w", raftgroup.ErrDoubtfulTail), age: doubtWait}, stepCut},
 		{"damaged, others serve", recovery{cause: raftgroup.ErrDamaged, elsewhere: true}, stepRenew},
 		{"damaged, needed", recovery{cause: raftgroup.ErrDamaged, age: time.Hour}, stepWait},
+		{"unreadable, others serve", recovery{cause: unreadable, elsewhere: true}, stepRenew},
+		{"unreadable, needed", recovery{cause: unreadable}, stepReopen},
 		{"log lost, needed", recovery{cause: errLogLost, age: time.Hour}, stepWait},
 	}
 	for _, c := range cases {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"kintsugi/internal/sealed"
@@ -137,7 +138,7 @@ const (
 // next decides how a host comes back. It is thrown away only while the others prove that they have a quorum without
 // it: then everything acknowledged is with them. Without that it is needed as it is, even if the last
 // batch of its log has to be left out, which is torn much more probably than damaged. What is damaged for
-// sure never votes again.
+// sure never votes again. What the drive could not read may be whole: it is tried again, and verified when it is read.
 func (r recovery) next() step {
 	switch {
 	case r.elsewhere:
@@ -147,7 +148,7 @@ func (r recovery) next() step {
 			return stepCut
 		}
 		return stepWait
-	case isDamaged(r.cause):
+	case isDamaged(r.cause) && !errors.Is(r.cause, syscall.EIO):
 		return stepWait
 	}
 	return stepReopen
