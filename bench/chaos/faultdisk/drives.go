@@ -10,6 +10,8 @@ import (
 	"os/exec"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Drives are the drives that can be ill, in a process of their own.
@@ -111,5 +113,12 @@ func (d *Drives) Cut(dir string, torn bool, seed uint64) error {
 
 // Close leaves all directories as they were and ends the process.
 func (d *Drives) Close() error {
-	return errors.Join(d.client.Close(), d.process.Wait())
+	errs := errors.Join(d.client.Close(), d.process.Wait())
+	for _, dir := range d.dirs {
+		// Where it died nothing is mounted any more that answers, but the place is taken.
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) {
+			errs = errors.Join(errs, fmt.Errorf("faultdisk: unmount %s: %w", dir, err))
+		}
+	}
+	return errs
 }

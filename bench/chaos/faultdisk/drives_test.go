@@ -399,6 +399,23 @@ func TestLeavesNothingMounted(t *testing.T) {
 	*d.drives = *again // closed at the end
 }
 
+func TestKilled(t *testing.T) {
+	t.Setenv(serverName, "1")
+	dir := filepath.Join(t.TempDir(), "drive")
+	drives, err := Start(os.Stderr, os.Args[0])
+	if err != nil {
+		t.Skip(err)
+	}
+	d := mountIn(t, drives, dir)
+	d.must(drives.process.Process.Kill())
+	if err := drives.Close(); err == nil {
+		t.Error("nobody says that it was killed")
+	}
+	if _, err := os.ReadDir(dir); err != nil {
+		t.Errorf("something is still mounted: %v", err)
+	}
+}
+
 func TestCannot(t *testing.T) {
 	if _, err := Start(os.Stderr, "/nonexistent"); err == nil {
 		t.Error("a process was started that is not there")
