@@ -99,16 +99,10 @@ func (n *node) removeGarbage(ctx context.Context) {
 
 func (n *node) removeWhileLeading(ctx context.Context) {
 	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	garbage, err := blob.NewGarbage(n.blobs, n.meta, blob.GarbageConfig{Groups: n.meta.Groups(), Grace: n.cfg.keep, Ripe: n.ripeSince})
-	if err != nil {
-		n.log.Error("deleted space is not given back", "error", err)
-		return
-	}
-	sweep := blob.NewSweep(n.blobs, n.meta, blob.SweepConfig{})
 	var working sync.WaitGroup
-	working.Go(func() { _ = garbage.Run(ctx) }) // its error is that of ctx
-	working.Go(func() { _ = sweep.Run(ctx) })
+	working.Go(func() {
+		giveBack(ctx, n.blobs, n.meta, blob.GarbageConfig{Grace: n.cfg.keep, Ripe: n.ripeSince}, n.log)
+	})
 	defer working.Wait()
 	defer stop()
 	ticker := time.NewTicker(monitorInterval)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"sync"
@@ -11,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"kintsugi/gateway/blob"
+	"kintsugi/meta"
 )
 
 // serve answers requests until ctx ends, then lets those under way finish.
@@ -51,12 +53,18 @@ func refuse(w http.ResponseWriter, _ *http.Request) {
 
 // removeGarbage removes what was deleted and what crashed uploads left, until ctx ends.
 func (e *embedded) removeGarbage(ctx context.Context) {
-	garbage, err := blob.NewGarbage(e.blobs, e.meta, blob.GarbageConfig{Groups: e.replicas.Groups(), Grace: e.cfg.keep})
+	giveBack(ctx, e.blobs, e.meta, blob.GarbageConfig{Grace: e.cfg.keep}, e.log)
+}
+
+// giveBack works on the queues of all metadata groups, and sweeps, until ctx ends.
+func giveBack(ctx context.Context, blobs *blob.Store, metadata *meta.Client, config blob.GarbageConfig, log *slog.Logger) {
+	config.Groups = metadata.Groups()
+	garbage, err := blob.NewGarbage(blobs, metadata, config)
 	if err != nil {
-		e.log.Error("deleted space is not given back", "error", err)
+		log.Error("deleted space is not given back", "error", err)
 		return
 	}
-	sweep := blob.NewSweep(e.blobs, e.meta, blob.SweepConfig{})
+	sweep := blob.NewSweep(blobs, metadata, blob.SweepConfig{})
 	var workers sync.WaitGroup
 	workers.Go(func() { _ = garbage.Run(ctx) }) // its error is that of ctx
 	workers.Go(func() { _ = sweep.Run(ctx) })
