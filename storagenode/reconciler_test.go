@@ -175,20 +175,27 @@ func TestAllSourcesFail(t *testing.T) {
 	})
 }
 
-func TestDeletedStaysDeleted(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		cluster := newTestCluster(t, 4, 2, 2, 4)
-		cluster.start(0, 1, 2, 3)
-		cluster.write(20, 1000)
-		cluster.down(2, 3)
-		for id := range cluster.chunks {
-			ids := []placement.ShardID{id.shard(0), id.shard(1), id.shard(2), id.shard(3)}
-			for _, i := range []int{0, 1} {
-				if err := cluster.drives[driveID(i)].Delete(t.Context(), ids); err != nil {
-					t.Fatal(err)
-				}
+// deletedWhileAway is a cluster of four drives in which everything was deleted while two were away.
+func deletedWhileAway(t *testing.T) *testCluster {
+	t.Helper()
+	cluster := newTestCluster(t, 4, 2, 2, 4)
+	cluster.start(0, 1, 2, 3)
+	cluster.write(20, 1000)
+	cluster.down(2, 3)
+	for id := range cluster.chunks {
+		ids := []placement.ShardID{id.shard(0), id.shard(1), id.shard(2), id.shard(3)}
+		for _, i := range []int{0, 1} {
+			if err := cluster.drives[driveID(i)].Delete(t.Context(), ids); err != nil {
+				t.Fatal(err)
 			}
 		}
+	}
+	return cluster
+}
+
+func TestDeletedStaysDeleted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := deletedWhileAway(t)
 		cluster.back(2, 3) // with two shards of each chunk, as many as it takes
 		cluster.destroy(driveID(0))
 		cluster.halt(driveID(0))
@@ -270,18 +277,7 @@ func TestLostHint(t *testing.T) {
 // What a drive kept of chunks that were deleted while it was away goes when it is back.
 func TestRemainsOfTheDeletedGo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		cluster := newTestCluster(t, 4, 2, 2, 4)
-		cluster.start(0, 1, 2, 3)
-		cluster.write(20, 1000)
-		cluster.down(2, 3)
-		for id := range cluster.chunks {
-			ids := []placement.ShardID{id.shard(0), id.shard(1), id.shard(2), id.shard(3)}
-			for _, i := range []int{0, 1} {
-				if err := cluster.drives[driveID(i)].Delete(t.Context(), ids); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
+		cluster := deletedWhileAway(t)
 		cluster.back(2, 3)
 		cluster.until(time.Minute, func() error {
 			if n := cluster.drives[driveID(2)].Usage().Shards + cluster.drives[driveID(3)].Usage().Shards; n > 0 {

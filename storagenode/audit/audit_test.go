@@ -195,7 +195,7 @@ func TestDamageIsFound(t *testing.T) {
 			if r.kind != kindPut || r.id.Index%2 == 0 || r.seq > 25 { // the last ones may count as torn
 				return
 			}
-			flip(t, name, int64(r.off)+r.payloadAt()+int64(r.size)/2)
+			shardtest.Flip(t, name, int64(r.off)+r.payloadAt()+int64(r.size)/2)
 			flipped++
 		})
 		if err != nil {
@@ -205,23 +205,6 @@ func TestDamageIsFound(t *testing.T) {
 	sum, err := Audit(t.Context(), []string{dir}, nil)
 	if err != nil || sum.Damaged != uint64(flipped) || sum.Drives[0].Shards != 30-uint64(flipped) || flipped == 0 {
 		t.Errorf("%d flipped: %+v, %v", flipped, sum, err)
-	}
-}
-
-func flip(t *testing.T, name string, off int64) {
-	t.Helper()
-	f, err := os.OpenFile(name, os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	var b [1]byte
-	if _, err := f.ReadAt(b[:], off); err != nil {
-		t.Fatal(err)
-	}
-	b[0] ^= 0x10
-	if _, err := f.WriteAt(b[:], off); err != nil {
-		t.Fatal(err)
 	}
 }
 

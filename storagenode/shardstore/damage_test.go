@@ -52,24 +52,6 @@ func check(t *testing.T, s *shardstore.Store, lost ...int) {
 	}
 }
 
-// flip inverts a bit of a file.
-func flip(t *testing.T, path string, off int64) {
-	t.Helper()
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	var b [1]byte
-	if _, err := f.ReadAt(b[:], off); err != nil {
-		t.Fatal(err)
-	}
-	b[0] ^= 0x10
-	if _, err := f.WriteAt(b[:], off); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // TestFlippedBits damages one shard in each of its parts, while the store runs,
 // while it is closed, and while it is closed and its lists are lost.
 func TestFlippedBits(t *testing.T) {
@@ -92,7 +74,7 @@ func TestFlippedBits(t *testing.T) {
 				s := openAt(t, dir, small)
 				fill(t, s)
 				place, _ := s.Locate(shardtest.Header(hit).ID)
-				flip(t, filepath.Join(dir, place.File), part.at(place))
+				shardtest.Flip(t, filepath.Join(dir, place.File), part.at(place))
 				check(t, s, hit)
 				mend(t, s, hit)
 				check(t, s)
@@ -101,7 +83,7 @@ func TestFlippedBits(t *testing.T) {
 					t.Fatal(err)
 				}
 				s.Close()
-				flip(t, filepath.Join(dir, place.File), part.at(place))
+				shardtest.Flip(t, filepath.Join(dir, place.File), part.at(place))
 				s = openAt(t, dir, small)
 				check(t, s, hit)
 				s.Close()
@@ -139,10 +121,10 @@ func TestDamagedFiles(t *testing.T) {
 		name   string
 		damage func(t *testing.T, segment, hint string)
 	}{
-		{"first copy of the head", func(t *testing.T, segment, _ string) { flip(t, segment, 9) }},
-		{"both copies of the head", func(t *testing.T, segment, _ string) { flip(t, segment, 9); flip(t, segment, 2048) }},
-		{"list entry", func(t *testing.T, _, hint string) { flip(t, hint, 100) }},
-		{"list head", func(t *testing.T, _, hint string) { flip(t, hint, 3) }},
+		{"first copy of the head", func(t *testing.T, segment, _ string) { shardtest.Flip(t, segment, 9) }},
+		{"both copies of the head", func(t *testing.T, segment, _ string) { shardtest.Flip(t, segment, 9); shardtest.Flip(t, segment, 2048) }},
+		{"list entry", func(t *testing.T, _, hint string) { shardtest.Flip(t, hint, 100) }},
+		{"list head", func(t *testing.T, _, hint string) { shardtest.Flip(t, hint, 3) }},
 		{"list cut", func(t *testing.T, _, hint string) { truncate(t, hint, 128) }},
 		{"list empty", func(t *testing.T, _, hint string) { truncate(t, hint, 0) }},
 		{"list lost", func(t *testing.T, _, hint string) { os.Remove(hint) }},
@@ -269,7 +251,7 @@ func TestScrubFindsDamage(t *testing.T) {
 	damaged := map[placement.ShardID]bool{}
 	for _, n := range []int{0, 9, 15} {
 		p, _ := s.Locate(shardtest.Header(n).ID)
-		flip(t, filepath.Join(dir, p.File), p.Payload+1)
+		shardtest.Flip(t, filepath.Join(dir, p.File), p.Payload+1)
 		damaged[shardtest.Header(n).ID] = true
 	}
 	for range 2 { // what is known to be damaged is told again
