@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"kintsugi/bench/chaos/cluster"
+	"kintsugi/bench/chaos/history"
 	"kintsugi/bench/chaos/oracle"
 	"kintsugi/bench/chaos/report"
 )
@@ -18,8 +19,8 @@ const (
 // repairSlackBytes is what repair may read beside the shards themselves.
 const repairSlackBytes = 32 << 20
 
-// theory is oracle O7: to rebuild one shard takes k others and no more.
-func (r *run) theory() oracle.Verdict {
+// theory is oracle O7: to rebuild one shard takes k others and no more, and who was away for a moment gets what it has missed and no more.
+func (r *run) theory(faults []fault, ops []history.Op) oracle.Verdict {
 	v := oracle.Verdict{ID: "O7", Name: nameTheory, Status: oracle.Passed}
 	read, written := r.watcher.sum()
 	k := float64(r.config.Scenario.Cluster.Code.K)
@@ -31,6 +32,13 @@ func (r *run) theory() oracle.Verdict {
 	if read > k*written*1.1+repairSlackBytes {
 		v.Status, v.Count = oracle.Failed, 1
 		v.Failures = []oracle.Failure{{Title: v.Summary, Seconds: -1}}
+	}
+	if most, known := missed(faults, ops, r.config.Scenario.Cluster); known {
+		v.Summary += fmt.Sprintf("; nodes that were away missed about %.0f MB", most/1e6)
+		if written > missedFactor*most+repairSlackBytes {
+			v.Status, v.Count = oracle.Failed, v.Count+1
+			v.Failures = append(v.Failures, oracle.Failure{Title: v.Summary, Seconds: -1})
+		}
 	}
 	return v
 }

@@ -29,7 +29,7 @@ func (r *run) judge() report.Data {
 		d.Verdicts = append(d.Verdicts, oracle.Skip("O6", nameWhole, reason), oracle.Skip("O7", nameTheory, reason), oracle.Skip("O8", nameHealth, reason), oracle.Skip("O9", nameFence, reason))
 	} else {
 		d.Samples = r.watcher.allSamples()
-		d.Verdicts = append(d.Verdicts, r.whole(faults), r.theory(), r.health(faults), r.fencing(faults, s))
+		d.Verdicts = append(d.Verdicts, r.whole(faults), r.theory(faults, s.Ops), r.health(faults), r.fencing(faults, s))
 	}
 	for _, f := range faults {
 		d.Faults = append(d.Faults, summary(f, usual.Ops))
