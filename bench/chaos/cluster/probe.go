@@ -79,6 +79,8 @@ func (s *Status) Flaw(passOver uint64) string {
 	switch {
 	case s.Chunks == nil:
 		return "chunks are not counted"
+	case s.Metadata.Risky > 0:
+		return fmt.Sprintf("%d groups of the metadata lack a replica", s.Metadata.Risky)
 	case s.Moving > 0:
 		return fmt.Sprintf("%d partitions move", s.Moving)
 	case s.Repair.PendingShards > 0 || s.Repair.PendingPartitions > 0:
