@@ -26,10 +26,9 @@ type view struct {
 	leader  string
 	orders  Orders
 
-	byHost  map[uint64]string // addresses of metadata replicas
-	byDrive map[placement.DriveID]string
-	hosts   []uint64 // as Hosts returns them
-	alive   []uint64 // as Alive returns them
+	byHost map[uint64]string // addresses of metadata replicas
+	hosts  []uint64          // as Hosts returns them
+	alive  []uint64          // as Alive returns them
 }
 
 // NewDirectory returns the directory of a process. self.Founding is what it has kept, known are the nodes that it kept from
@@ -51,14 +50,10 @@ func NewDirectory(self Hello, known []Node) *Directory {
 // index makes what is derived.
 func (v *view) index() {
 	v.byHost = map[uint64]string{}
-	v.byDrive = map[placement.DriveID]string{}
 	for _, name := range slices.Sorted(maps.Keys(v.peers)) {
 		p := v.peers[name]
 		if p.Node.Host != 0 && (p.Up || v.byHost[p.Node.Host] == "") {
 			v.byHost[p.Node.Host] = p.Node.Addr
-		}
-		for _, id := range p.Drives {
-			v.byDrive[id] = name
 		}
 	}
 	v.hosts = v.upHosts()
@@ -223,11 +218,4 @@ func (d *Directory) Peers() []Peer {
 		peers = append(peers, v.peers[name])
 	}
 	return peers
-}
-
-// NodeOf returns the node that has the drive: down or up, but not this one.
-func (d *Directory) NodeOf(id placement.DriveID) (Peer, bool) {
-	v := d.now.Load()
-	p, ok := v.peers[v.byDrive[id]]
-	return p, ok && p.Node.Addr != ""
 }

@@ -9,7 +9,6 @@ import (
 const (
 	MethodHello rpc.Method = 1 // Hello -> Hello; among the seeds, and by anyone who looks for the cluster
 	MethodBeat  rpc.Method = 2 // Beat -> Answer; held for up to HoldTime unless there is news
-	MethodHint  rpc.Method = 3 // reserved for the storage nodes' hints
 )
 
 // Format is the version of the records below, all CBOR with integer keys. A reader ignores keys that it does not

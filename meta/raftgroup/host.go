@@ -167,9 +167,6 @@ func (h *Host) Close() error {
 // ID returns the id of this replica.
 func (h *Host) ID() uint64 { return h.cfg.ID }
 
-// Full tells whether the disk had no room for the next segment of the log.
-func (h *Host) Full() bool { return h.loop.full.Load() }
-
 // group returns the group with that number.
 func (h *Host) group(id uint32) (*group, error) {
 	if int64(id) >= int64(len(h.groups)) {

@@ -2,7 +2,6 @@ package raftgroup
 
 import (
 	"log/slog"
-	"sync/atomic"
 	"time"
 
 	"go.etcd.io/raft/v3"
@@ -29,7 +28,6 @@ type loopState struct {
 	ticks  int
 	wrote  bool            // since the last tick
 	gone   map[uint64]bool // peers that were said to be gone and not heard of since
-	full   atomic.Bool
 }
 
 // peerBatch is what goes to one peer.
@@ -111,7 +109,6 @@ func (h *Host) tick() error {
 			return err
 		}
 		h.log.prepareSpare()
-		s.full.Store(h.log.full)
 	}
 	if !s.wrote {
 		if err := h.log.mark(); err != nil {

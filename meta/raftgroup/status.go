@@ -45,15 +45,6 @@ func (h *Host) Leader(group uint32) uint64 {
 	return g.leader.Load()
 }
 
-// Applied returns up to which index the state of group was executed here.
-func (h *Host) Applied(group uint32) uint64 {
-	g, err := h.group(group)
-	if err != nil {
-		return 0
-	}
-	return g.applied.Load()
-}
-
 // Status returns how group stands.
 func (h *Host) Status(ctx context.Context, group uint32) (Status, error) {
 	g, err := h.group(group)

@@ -46,20 +46,6 @@ func (m *Member) Status(ctx context.Context) []GroupStatus {
 	return all
 }
 
-// Count tells how well the metadata is replicated: the worst of all groups.
-func (m *Member) Count(ctx context.Context) Counts {
-	worst := Counts{Want: int(m.want.Load())}
-	if n := len(m.cfg.Peers.Alive()); n > 0 {
-		worst.Want = min(worst.Want, n)
-	}
-	for i, s := range m.Status(ctx) {
-		if i == 0 || s.Alive < worst.Alive {
-			worst.Voters, worst.Alive = len(s.Voters), s.Alive
-		}
-	}
-	return worst
-}
-
 // memberMetrics are the figures of a Member, beside those of its host.
 type memberMetrics struct {
 	registerer                               prometheus.Registerer // nil: nobody looks
