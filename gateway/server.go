@@ -176,13 +176,6 @@ func (s *Server) Serve(l net.Listener) error {
 	return err
 }
 
-// Ready tells whether the server takes requests: not before Serve, not once Shutdown began.
-func (s *Server) Ready() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.listeners) > 0 && !s.draining.Load()
-}
-
 // Busy tells whether requests are being served now.
 func (s *Server) Busy() bool { return s.inFlight.Load() > 0 }
 

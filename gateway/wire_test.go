@@ -459,7 +459,7 @@ func TestShutdownFinishesRequests(t *testing.T) {
 		defer cancel()
 		done <- s.Shutdown(ctx)
 	}()
-	waitFor(t, func() bool { return !s.Ready() })
+	waitFor(t, func() bool { return s.draining.Load() })
 	w.write(pattern(90_000))
 	got := w.answer("PUT")
 	if got == nil || got.status != 200 || !got.last {

@@ -237,7 +237,7 @@ func TestManyStreams(t *testing.T) {
 					d.Write(rest[:min(len(rest), 70_000)])
 				}
 				want := Of(meta.CRC32C, body)
-				if got := d.Sum(); got.ETag() != want.ETag() || !bytes.Equal(got.Checksum.Value, want.Checksum.Value) || d.Len() != int64(len(body)) {
+				if got := d.Sum(); got.ETag() != want.ETag() || !bytes.Equal(got.Checksum.Value, want.Checksum.Value) {
 					t.Errorf("round %d, stream %d: got %s, want %s", round, i, got.ETag(), want.ETag())
 				}
 			})

@@ -147,7 +147,6 @@ type Digest struct {
 	md5       hash.Hash
 	lane      md5simd.Hasher // md5, where it is shared; nil otherwise
 	sum       hash.Hash
-	length    int64
 }
 
 // Write implements io.Writer and never fails.
@@ -158,12 +157,8 @@ func (d *Digest) Write(p []byte) (int, error) {
 		d.md5.Write(part)
 		rest = rest[len(part):]
 	}
-	d.length += int64(len(p))
 	return len(p), nil
 }
-
-// Len returns the number of bytes written.
-func (d *Digest) Len() int64 { return d.length }
 
 // Sum returns the sum of what was written.
 func (d *Digest) Sum() Sum {
