@@ -55,9 +55,6 @@ func NewDrive(c Caller, addr string, id placement.DriveID, o Options) *Drive {
 	return &Drive{caller: c, addr: addr, id: id, o: o}
 }
 
-// Addr is where the drive's process listens.
-func (d *Drive) Addr() string { return d.addr }
-
 // do makes a call within a time.
 func (d *Drive) do(ctx context.Context, limit time.Duration, call *rpc.Call) (rpc.Reply, error) {
 	if _, ok := ctx.Deadline(); !ok {

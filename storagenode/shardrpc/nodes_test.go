@@ -215,7 +215,7 @@ func (n *oneNode) Peer(id placement.DriveID) storagenode.Peer {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if d := n.peers[id]; d != nil && d.Addr() == other.addr {
+	if d := n.peers[id]; d != nil && d.addr == other.addr {
 		return d
 	}
 	d := NewDrive(n.client, other.addr, id, Options{Epoch: func() uint64 { return n.Map().Epoch }})
