@@ -59,10 +59,10 @@ func (r *repairer) repair(ctx context.Context, m *placement.Map, t task) (outcom
 		return deleted, nil
 	case slot < 0:
 		return present, nil
+	case v.isDeleted(): // what is left of it stays as long as a drive of the map cannot be asked; nobody has to get what others lack
+		return deleted, nil
 	case has(v.holdings, r.me, slot):
 		return r.checkOwn(v, slot)
-	case v.isDeleted():
-		return deleted, nil
 	case len(v.holdings) == 0 && (v.unseen || v.corrupt):
 		return unrecoverable, nil
 	case len(v.holdings) == 0:

@@ -75,3 +75,47 @@ func TestStrayWatchIsPatient(t *testing.T) {
 		}
 	})
 }
+
+// TestRemovedDriveHoldsNothingUp: a drive that an operator has removed can never be asked again, so what is left of a deleted chunk is not
+// dropped. It must not keep a partition in transition whose new home has got its shard before the others were told of the deletion.
+func TestRemovedDriveHoldsNothingUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := newTestCluster(t, 16, 2, 2, 8)
+		for i := range 8 {
+			cluster.start(i)
+		}
+		cluster.write(40, 1000)
+		cluster.change(placement.SetState{ID: driveID(0), State: placement.Draining})
+		cluster.await(time.Minute)
+		cluster.change(placement.SetState{ID: driveID(0), State: placement.Out}, placement.SetWeight{ID: driveID(0)})
+		cluster.await(time.Minute)
+		cluster.destroy(driveID(0))
+		cluster.halt(driveID(0))
+		time.Sleep(time.Minute)
+		cluster.change(placement.AddDrive{Drive: cluster.member(8)})
+		m := cluster.Map()
+		for id, body := range cluster.chunks {
+			p := m.Partition(id.blob, id.chunk)
+			homes := m.Homes(p)
+			slot := slices.Index(homes, driveID(8))
+			if slot < 0 {
+				continue
+			}
+			h := shardstore.Header{ID: id.shard(slot), Partition: p, Epoch: m.Epoch, K: 2, M: 2, ChunkSize: uint32(body.size)}
+			if err := cluster.drives[driveID(8)].Put(t.Context(), h, body.shards[slot]); err != nil {
+				t.Fatal(err)
+			}
+			other := (slot + 1) % 4
+			if err := cluster.drives[homes[other]].Delete(t.Context(), []placement.ShardID{id.shard(other)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		cluster.start(8)
+		cluster.until(time.Minute, func() error {
+			if n := len(cluster.Map().Open()); n > 0 {
+				return fmt.Errorf("%d transitions are open", n)
+			}
+			return nil
+		})
+	})
+}
