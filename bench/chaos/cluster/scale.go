@@ -63,7 +63,7 @@ func (k *Cluster) another(name string, dirs []string) (*Node, error) {
 		return nil, errNoModel
 	}
 	model := all[i]
-	n := &Node{Role: model.Role, Name: name, Dirs: dirs, Log: filepath.Join(k.dir(), name+".log")}
+	n := &Node{Role: model.Role, Name: name, Dirs: dirs, Log: filepath.Join(k.dir(), name+".log"), down: true} // until it is started
 	ports, err := freePorts(2)
 	if err != nil {
 		return nil, err
