@@ -94,8 +94,8 @@ func New(cfg Config, local Drive, cluster Cluster) (*Reconciler, error) {
 	}, nil
 }
 
-// Hint says that a shard is missing or damaged where it should be. It does
-// nothing if this drive is not the shard's home. It never blocks.
+// Hint says that a shard is missing or damaged. It does nothing if this drive neither is
+// the shard's home nor has damaged bytes of it. It never blocks.
 func (r *Reconciler) Hint(id placement.ShardID) {
 	m := r.cluster.Map()
 	if m == nil {
@@ -103,7 +103,7 @@ func (r *Reconciler) Hint(id placement.ShardID) {
 	}
 	partition := m.Partition(id.Blob, id.Chunk)
 	homes := m.Homes(partition)
-	if int(id.Index) >= len(homes) || homes[id.Index] != r.cfg.Drive {
+	if home := int(id.Index) < len(homes) && homes[id.Index] == r.cfg.Drive; !home && !r.hasDamaged(id) {
 		return
 	}
 	r.mu.Lock()
@@ -112,6 +112,12 @@ func (r *Reconciler) Hint(id placement.ShardID) {
 	}
 	r.mu.Unlock()
 	r.Notify()
+}
+
+// hasDamaged tells whether the drive has the shard, but damaged. It answers from memory.
+func (r *Reconciler) hasDamaged(id placement.ShardID) bool {
+	_, err := r.scanner.local.Stat(context.Background(), id)
+	return errors.Is(err, shardstore.ErrCorrupt)
 }
 
 // Notify says that the map has changed or a drive has come back. It never blocks;

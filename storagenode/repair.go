@@ -54,6 +54,9 @@ func (r *repairer) repair(ctx context.Context, m *placement.Map, t task) (outcom
 		return failed, err
 	}
 	slot := slices.Index(v.homes, r.me)
+	if err := r.dropDamaged(ctx, m, v, slot); err != nil {
+		return failed, err
+	}
 	switch {
 	case v.isDeleted() && r.dropRemains(ctx, v):
 		return deleted, nil
@@ -325,6 +328,32 @@ func (r *repairer) dropRemains(ctx context.Context, v *survey) bool {
 		}
 	}
 	return true
+}
+
+// dropDamaged removes damaged shards of this drive that nobody needs: copies of what their homes have, and of chunks that were
+// deleted. They are in no list, so nothing else would ever come by.
+func (r *repairer) dropDamaged(ctx context.Context, m *placement.Map, v *survey, slot int) error {
+	deleted := v.isDeleted() && !v.unseen
+	var ids []placement.ShardID
+	for i, home := range v.homes {
+		if deleted || i != slot && has(v.holdings, home, i) {
+			ids = append(ids, v.chunk.shard(i))
+		}
+	}
+	found, err := Stats(ctx, r.local, ids)
+	if err != nil {
+		return err
+	}
+	var damaged []placement.ShardID
+	for i, f := range found {
+		if errors.Is(f.Err, shardstore.ErrCorrupt) {
+			damaged = append(damaged, ids[i])
+		}
+	}
+	if len(damaged) == 0 {
+		return nil
+	}
+	return dropUnder(ctx, r.local, m.Epoch, damaged)
 }
 
 // dropSurplus removes those copies that still are copies when looked at once more.

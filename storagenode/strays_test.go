@@ -54,6 +54,51 @@ func TestStraysGo(t *testing.T) {
 	})
 }
 
+// Damaged shards that nobody needs are in no list: of chunks whose homes are complete, and of deleted ones.
+func TestDamagedStraysGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := newTestCluster(t, 16, 2, 2, 6)
+		for i := range 6 {
+			cluster.start(i)
+		}
+		cluster.write(20, 1000)
+		m, n := cluster.Map(), 0
+		for id, body := range cluster.chunks {
+			homes := m.Homes(m.Partition(id.blob, id.chunk))
+			i := slices.IndexFunc(m.Drives, func(d placement.Drive) bool { return !slices.Contains(homes, d.ID) })
+			if n++; n%2 == 0 {
+				for slot, home := range homes {
+					if err := cluster.drives[home].Delete(t.Context(), []placement.ShardID{id.shard(slot)}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				delete(cluster.chunks, id)
+			}
+			h := shardstore.Header{
+				ID: id.shard(1), Partition: m.Partition(id.blob, id.chunk), Epoch: m.Epoch,
+				K: uint8(body.params.K), M: uint8(body.params.M), ChunkSize: uint32(body.size),
+			}
+			stray := cluster.drives[m.Drives[i].ID]
+			if err := stray.Put(t.Context(), h, body.shards[1]); err != nil {
+				t.Fatal(err)
+			}
+			stray.Damage(h.ID)
+			cluster.hint(h.ID)
+		}
+		cluster.until(time.Minute, func() error {
+			damaged := uint64(0)
+			for _, d := range cluster.drives {
+				damaged += d.Usage().Corrupt
+			}
+			if damaged > 0 {
+				return fmt.Errorf("%d damaged shards are still there", damaged)
+			}
+			return nil
+		})
+		cluster.await(time.Minute)
+	})
+}
+
 func TestStrayWatchIsPatient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cluster := newTestCluster(t, 16, 2, 2, 6)
