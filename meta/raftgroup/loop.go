@@ -26,7 +26,8 @@ type loopState struct {
 	hold   *time.Timer
 	held   bool // hold is running
 	ticks  int
-	wrote  bool            // since the last tick
+	wrote  bool // since the last tick
+	limp   limp
 	gone   map[uint64]bool // peers that were said to be gone and not heard of since
 }
 
@@ -251,7 +252,9 @@ func (h *Host) write() error {
 		return nil
 	}
 	h.loop.wrote = true
-	return h.metrics.timeSync(func() error { return h.log.commit(0) })
+	took, err := h.metrics.timeSync(func() error { return h.log.commit(0) })
+	h.loop.limp.note(took)
+	return err
 }
 
 // collect fetches the Ready of every group that has one.

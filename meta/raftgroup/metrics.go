@@ -61,11 +61,12 @@ func (m *metrics) close() {
 	}
 }
 
-func (m *metrics) timeSync(write func() error) error {
+func (m *metrics) timeSync(write func() error) (took time.Duration, err error) {
 	start := time.Now()
-	err := write()
-	m.syncs.Observe(time.Since(start).Seconds())
-	return err
+	err = write()
+	took = time.Since(start)
+	m.syncs.Observe(took.Seconds())
+	return took, err
 }
 
 // ledGroups counts the groups that this host leads.

@@ -3,6 +3,7 @@ package replica
 import (
 	"context"
 	"slices"
+	"sync"
 	"time"
 
 	"kintsugi/meta/raftgroup"
@@ -11,6 +12,9 @@ import (
 // settleTime is how long leadership must have been at rest, and how long ago this host must have given a group away,
 // before it gives another away.
 const settleTime = 3 * time.Second
+
+// limpPause is the pause between two attempts of a host that limps to lead nothing.
+const limpPause = time.Second
 
 // leadership is what nextTransfer decides from.
 type leadership struct {
@@ -47,32 +51,47 @@ func nextTransfer(l leadership) (group int, to uint64, ok bool) {
 	return 0, 0, false
 }
 
-// balance gives a group away if another host should lead it.
+// balance gives a group away if another host should lead it, and all at once if this one limps: each write waits for its drive.
 func (m *Member) balance(ctx context.Context, h *host, led []*raftgroup.Status, alive []uint64) {
 	c := &m.control
-	if len(alive) == 0 || time.Since(c.changedAt) < settleTime || time.Since(c.movedAt) < settleTime {
+	limps := h.raft.Limps()
+	switch {
+	case len(alive) == 0:
+		return
+	case limps && time.Since(c.movedAt) < limpPause, !limps && time.Since(c.changedAt) < settleTime, !limps && time.Since(c.movedAt) < settleTime:
 		return
 	}
 	l := leadership{
-		self: h.ID, leaders: c.leaders, fit: make([][]uint64, len(led)),
-		leaving: !slices.Contains(alive, h.ID) || !h.hasRoom(),
+		self: h.ID, leaders: slices.Clone(c.leaders), fit: make([][]uint64, len(led)),
+		leaving: !slices.Contains(alive, h.ID) || !h.hasRoom() || limps,
 	}
 	for g, st := range led {
 		if st == nil {
 			continue
 		}
 		for _, id := range h.successors(*st) {
-			if slices.Contains(alive, id) && c.reports[id].Room {
+			if slices.Contains(alive, id) && c.reports[id].Room && !c.reports[id].Limps {
 				l.fit[g] = append(l.fit[g], id)
 			}
 		}
 	}
-	group, to, ok := nextTransfer(l)
-	if !ok {
-		return
+	var moving sync.WaitGroup
+	defer moving.Wait()
+	for group, to, ok := nextTransfer(l); ok; group, to, ok = nextTransfer(l) {
+		c.movedAt = time.Now()
+		m.metrics.transfers.Inc()
+		moving.Go(func() { m.transfer(ctx, h, group, to) })
+		if !limps {
+			return
+		}
+		l.leaders[group] = to
 	}
-	c.movedAt = time.Now()
-	m.metrics.transfers.Inc()
+}
+
+// transfer has another host lead a group.
+func (m *Member) transfer(ctx context.Context, h *host, group int, to uint64) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
 	if err := h.raft.Transfer(ctx, uint32(group), to); err != nil {
 		m.log.Info("a metadata group is not led by another replica yet", "group", group, "to", to, "error", err)
 	}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -165,6 +166,17 @@ func (h *host) status(group uint32) (st raftgroup.Status) {
 		return err
 	})
 	return st
+}
+
+// statuses asks for all groups at the same time: a host whose drive is slow answers once for all.
+func (h *host) statuses(groups int) []raftgroup.Status {
+	all := make([]raftgroup.Status, groups)
+	var asking sync.WaitGroup
+	for g := range all {
+		asking.Go(func() { all[g] = h.status(uint32(g)) })
+	}
+	asking.Wait()
+	return all
 }
 
 func (h *host) close() error {

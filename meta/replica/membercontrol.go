@@ -85,8 +85,7 @@ func (m *Member) attend(ctx context.Context, h *host) {
 	leads := false
 	alive := m.cfg.Peers.Alive()
 	known := map[uint64]bool{}
-	for g := range led {
-		st := h.status(uint32(g))
+	for g, st := range h.statuses(m.cfg.Groups) {
 		leaders[g] = st.Leader
 		for _, id := range membersIn(st) {
 			known[id] = true

@@ -44,6 +44,7 @@ type report struct {
 	Host   uint64   `cbor:"2,keyasint"` // 0: none is running
 	Room   bool     `cbor:"3,keyasint,omitempty"`
 	Leads  []uint32 `cbor:"4,keyasint,omitempty"`
+	Limps  bool     `cbor:"5,keyasint,omitempty"` // its drive is slow: others should lead
 }
 
 // digestAnswer is the digest of a group.
@@ -88,7 +89,7 @@ func (m *Member) answer(ctx context.Context, p []byte) ([]byte, error) {
 }
 
 func (m *Member) report(ctx context.Context, h *host, confirm bool) report {
-	r := report{Format: questionFormat, Host: h.ID, Room: h.hasRoom()}
+	r := report{Format: questionFormat, Host: h.ID, Room: h.hasRoom(), Limps: h.raft.Limps()}
 	for g := range uint32(m.cfg.Groups) {
 		if h.raft.Leader(g) == h.ID && (!confirm || h.raft.ReadBarrier(ctx, g) == nil) {
 			r.Leads = append(r.Leads, g)

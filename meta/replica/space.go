@@ -13,31 +13,37 @@ func (h *host) hasRoom() bool {
 	return err == nil && space.Free >= state.DefaultReserveBytes
 }
 
-// watchSpace has groups led by hosts with room, and lets commands that add data be refused
+// watchSpace has groups led by hosts with room whose drives are not slow, and lets commands that add data be refused
 // while fewer than a quorum of the hosts have any: deletes must still go through.
 func (s *Set) watchSpace() {
-	var roomy *host
-	hosts, withRoom := s.alive(), 0
+	var fit *host // to lead
+	hosts, withRoom, limping := s.alive(), 0, 0
 	for _, h := range hosts {
-		if h.hasRoom() {
+		room, limps := h.hasRoom(), h.raft.Limps()
+		if room {
 			withRoom++
-			roomy = h
+		}
+		if limps {
+			limping++
+		}
+		if room && !limps {
+			fit = h
 		}
 	}
 	if full := withRoom <= len(hosts)/2; s.full.Swap(full) != full {
 		s.log.Warn("room for metadata", "drivesWithRoom", withRoom, "drives", len(hosts), "refusingWrites", full)
 	}
-	if roomy == nil || withRoom == len(hosts) {
+	if fit == nil || withRoom == len(hosts) && limping == 0 {
 		return
 	}
 	for group := range uint32(s.cfg.Groups) {
 		leader := s.findLeader(group)
-		if leader == nil || leader.hasRoom() {
+		if leader == nil || leader == fit || leader.hasRoom() && !leader.raft.Limps() {
 			continue
 		}
-		err := leader.call(func(ctx context.Context) error { return leader.raft.Transfer(ctx, group, roomy.ID) })
+		err := leader.call(func(ctx context.Context) error { return leader.raft.Transfer(ctx, group, fit.ID) })
 		if err != nil {
-			s.log.Info("a group stays on a full drive for now", "group", group, "error", err)
+			s.log.Info("a group stays on a drive that is full or slow for now", "group", group, "error", err)
 		}
 	}
 }
