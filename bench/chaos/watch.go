@@ -145,13 +145,12 @@ func (w *watcher) waitingGarbage() (n int) {
 // lookDeaths notes processes that ended although nobody ended them.
 func (w *watcher) lookDeaths() {
 	for _, n := range w.cluster.Nodes() {
-		if n.Alive() {
+		if !n.EndedByItself() {
 			continue
 		}
-		_, down, _ := n.State()
 		starts := n.Starts() + 1
 		w.mu.Lock()
-		if !down && w.dead[n.Name] != starts {
+		if w.dead[n.Name] != starts {
 			w.dead[n.Name] = starts
 			w.deaths = append(w.deaths, oracle.Failure{Title: fmt.Sprintf("%s ended by itself", n.Name), Seconds: w.log.Now().Seconds(),
 				Logs: n.LastLines(0, n.LogSize(), 30)})

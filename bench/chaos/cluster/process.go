@@ -47,6 +47,14 @@ func (n *Node) Alive() bool {
 	return !strings.HasPrefix(rest, "Z") || len(threads) > 1
 }
 
+// EndedByItself tells whether the process is gone although nobody ended it. It may be killed or started while this looks.
+func (n *Node) EndedByItself() bool {
+	pid, down, _ := n.State()
+	alive := n.Alive()
+	now, downNow, _ := n.State() // who kills a process says so first
+	return !alive && !down && !downNow && pid == now
+}
+
 // Signal sends a signal and returns at once.
 func (n *Node) signal(sig syscall.Signal) error {
 	pid, _, _ := n.State()
