@@ -86,7 +86,7 @@ func (n *node) removeGarbage(ctx context.Context) {
 	ticker := time.NewTicker(monitorInterval)
 	defer ticker.Stop()
 	for {
-		if n.coordinator.Leading() {
+		if n.coordinator.Leading() && n.view.Map() != nil { // which who leads from its start has not heard of yet
 			n.removeWhileLeading(ctx)
 		}
 		select {

@@ -25,7 +25,7 @@ type Drive interface {
 
 // Cluster tells where shards belong and reaches the drives.
 type Cluster interface {
-	// Map returns the newest cluster map known here. It is called for every chunk.
+	// Map returns the newest cluster map known here. It is called for every chunk, and not before there is a map.
 	Map() *placement.Map
 	// Drive returns nil for a drive that is unknown or known to be down.
 	Drive(placement.DriveID) Drive
