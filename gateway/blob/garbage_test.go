@@ -148,6 +148,8 @@ func TestGarbageMoves(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		fresh := blobtest.NewDrive(placement.DriveID{9, 9, 9})
+		cluster.Add(fresh)
 		g, err := blob.NewGarbage(s, m, blob.GarbageConfig{Groups: 3})
 		if err != nil {
 			t.Fatal(err)
@@ -158,8 +160,6 @@ func TestGarbageMoves(t *testing.T) {
 		cluster.Drives[1].Slow(0, 10*time.Second)
 		time.Sleep(35 * time.Second) // the grace is over, and one drive takes its time
 
-		fresh := blobtest.NewDrive(placement.DriveID{9, 9, 9})
-		cluster.Add(fresh)
 		cluster.Change(t, placement.ReplaceDrive{Old: cluster.Drives[0].ID, New: placement.Drive{ID: fresh.ID, Node: "new", Weight: 1}})
 		for h, payload := range moved {
 			if err := fresh.Put(t.Context(), h, payload); err != nil {

@@ -51,7 +51,7 @@ func (c *Cluster) Change(t testing.TB, changes ...placement.Change) {
 	c.current.Store(m)
 }
 
-// Add makes room for a drive that a Change is going to add.
+// Add makes room for a drive that a Change is going to add, while nobody else uses the cluster.
 func (c *Cluster) Add(d *Drive) {
 	c.Drives = append(c.Drives, d)
 	c.byID[d.ID] = d
