@@ -107,9 +107,18 @@ func SpaceAt(path string) (Space, error) {
 	return Space{Free: int64(st.Bavail) * st.Bsize, Size: int64(st.Blocks) * st.Bsize}, err
 }
 
-// SpaceOf is SpaceAt for an open file or directory, wherever its name is now.
+// SpaceOf is SpaceAt for an open file or directory, wherever its name is now. It may be closed meanwhile, which is an error.
 func SpaceOf(f *os.File) (Space, error) {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return Space{}, err
+	}
 	var st unix.Statfs_t
-	err := retry(func() error { return unix.Fstatfs(int(f.Fd()), &st) })
-	return Space{Free: int64(st.Bavail) * st.Bsize, Size: int64(st.Blocks) * st.Bsize}, err
+	closed := raw.Control(func(fd uintptr) {
+		err = retry(func() error { return unix.Fstatfs(int(fd), &st) })
+	})
+	if err = errors.Join(err, closed); err != nil {
+		return Space{}, err
+	}
+	return Space{Free: int64(st.Bavail) * st.Bsize, Size: int64(st.Blocks) * st.Bsize}, nil
 }

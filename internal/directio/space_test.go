@@ -1,6 +1,7 @@
 package directio
 
 import (
+	"errors"
 	"os"
 	"testing"
 )
@@ -27,5 +28,29 @@ func TestSpace(t *testing.T) {
 	}
 	if _, err := SpaceAt(dir); err == nil {
 		t.Error("no error for a directory that is gone")
+	}
+}
+
+// A drive is taken away while somebody asks for its space.
+func TestSpaceOfWhileItCloses(t *testing.T) {
+	for range 50 {
+		f, err := os.Open(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		asked := make(chan error, 1)
+		go func() {
+			_, err := SpaceOf(f)
+			asked <- err
+		}()
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-asked; err != nil && !errors.Is(err, os.ErrClosed) {
+			t.Fatal(err)
+		}
+		if _, err := SpaceOf(f); !errors.Is(err, os.ErrClosed) {
+			t.Fatalf("of a closed file: %v", err)
+		}
 	}
 }
