@@ -114,10 +114,13 @@ func SpaceOf(f *os.File) (Space, error) {
 		return Space{}, err
 	}
 	var st unix.Statfs_t
-	closed := raw.Control(func(fd uintptr) {
+	ask := func(fd uintptr) {
 		err = retry(func() error { return unix.Fstatfs(int(fd), &st) })
-	})
-	if err = errors.Join(err, closed); err != nil {
+	}
+	if raw.Control(ask) != nil {
+		return Space{}, os.ErrClosed
+	}
+	if err != nil {
 		return Space{}, err
 	}
 	return Space{Free: int64(st.Bavail) * st.Bsize, Size: int64(st.Blocks) * st.Bsize}, nil
