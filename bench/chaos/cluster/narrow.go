@@ -1,18 +1,15 @@
 package cluster
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"os/exec"
 	"strings"
 )
 
 // A narrow line is a class of the loopback interface's queue with a rate of its own: filters put the packets that a node sends into it. The
 // line keeps narrowQueue of what waits and drops the rest.
 const (
-	tcBinary    = "tc"
 	narrowRate  = "1mbit"
 	narrowBurst = "128kb" // more than one packet of the loopback interface, the least that can be
 	narrowQueue = "256kb"
@@ -42,16 +39,5 @@ func narrow(ctx context.Context, k *Cluster, nodes []*Node, _ How) (Undo, error)
 
 // tc changes how packets wait to be sent.
 func tc(ctx context.Context, lines string) error {
-	path, err := exec.LookPath(tcBinary)
-	if err != nil {
-		return fmt.Errorf("%w: tc is not installed (package iproute2)", ErrCannot)
-	}
-	ctx, cancel := context.WithTimeout(ctx, commandTime)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, path, "-batch", "-")
-	cmd.Stdin = strings.NewReader(lines)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%w: queues of the network: %w: %s", ErrCannot, err, bytes.TrimSpace(out))
-	}
-	return nil
+	return netTool{name: "tc", pack: "iproute2", what: "queues of the network", args: []string{"-batch", "-"}}.feed(ctx, lines)
 }

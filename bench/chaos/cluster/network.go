@@ -22,10 +22,9 @@ import (
 //   - the ports on which it listens mark the packets to it on connections that others began,
 //   - a mark on the connections that it began, set with their first packet, marks the answers on those.
 const (
-	netTable  = "kintsugi_chaos"
-	netChain  = "faults"
-	firstGID  = 61000
-	nftBinary = "nft"
+	netTable = "kintsugi_chaos"
+	netChain = "faults"
+	firstGID = 61000
 )
 
 // NewNetwork has cmd run in a network namespace of its own. Only root can.
@@ -95,16 +94,28 @@ func (k *Cluster) markRule(n *Node) string {
 
 // nft changes the filters, all or nothing.
 func nft(ctx context.Context, rules string) error {
-	path, err := exec.LookPath(nftBinary)
+	return netTool{name: "nft", pack: "nftables", what: "packet filters", args: []string{"-f", "-"}}.feed(ctx, rules)
+}
+
+// netTool is a program that changes the network by what it reads from standard input.
+type netTool struct {
+	name, pack string // pack is the package that has it
+	what       string // that it changes
+	args       []string
+}
+
+// feed has the tool do what the lines say. If there is no such tool or it refuses, the machine cannot.
+func (t netTool) feed(ctx context.Context, lines string) error {
+	path, err := exec.LookPath(t.name)
 	if err != nil {
-		return fmt.Errorf("%w: nft is not installed (package nftables)", ErrCannot)
+		return fmt.Errorf("%w: %s is not installed (package %s)", ErrCannot, t.name, t.pack)
 	}
 	ctx, cancel := context.WithTimeout(ctx, commandTime)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, path, "-f", "-")
-	cmd.Stdin = strings.NewReader(rules)
+	cmd := exec.CommandContext(ctx, path, t.args...)
+	cmd.Stdin = strings.NewReader(lines)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%w: packet filters: %w: %s", ErrCannot, err, bytes.TrimSpace(out))
+		return fmt.Errorf("%w: %s: %w: %s", ErrCannot, t.what, err, bytes.TrimSpace(out))
 	}
 	return nil
 }
