@@ -131,11 +131,14 @@ func (c *Counter) Count(ctx context.Context) (Redundancy, error) {
 
 // forgive finds out which of the chunks that lack shards nobody wants. If the metadata cannot be asked, all count as needed.
 func (c *Counter) forgive(ctx context.Context, total *Redundancy) {
+	if c.live == nil {
+		return
+	}
 	doubts := c.doubts(func(lacking) bool { return true })
 	if len(doubts) > maxDoubts {
 		doubts = c.doubts(func(l lacking) bool { return l.live < l.k })
 	}
-	if c.live == nil || len(doubts) == 0 || len(doubts) > maxDoubts {
+	if len(doubts) == 0 || len(doubts) > maxDoubts {
 		return
 	}
 	blobs := make([]placement.BlobID, len(doubts))

@@ -11,6 +11,34 @@ import (
 	"kintsugi/storagenode/shardstore"
 )
 
+// leaveStrays puts a shard of every chunk on a drive that is not its home, and does something with it there. Every other chunk is
+// deleted before.
+func leaveStrays(t *testing.T, cluster *testCluster, then func(*countedDrive, placement.ShardID)) {
+	t.Helper()
+	m, n := cluster.Map(), 0
+	for id, body := range cluster.chunks {
+		homes := m.Homes(m.Partition(id.blob, id.chunk))
+		i := slices.IndexFunc(m.Drives, func(d placement.Drive) bool { return !slices.Contains(homes, d.ID) })
+		if n++; n%2 == 0 {
+			for slot, home := range homes {
+				if err := cluster.drives[home].Delete(t.Context(), []placement.ShardID{id.shard(slot)}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			delete(cluster.chunks, id)
+		}
+		h := shardstore.Header{
+			ID: id.shard(1), Partition: m.Partition(id.blob, id.chunk), Epoch: m.Epoch,
+			K: uint8(body.params.K), M: uint8(body.params.M), ChunkSize: uint32(body.size),
+		}
+		drive := cluster.drives[m.Drives[i].ID]
+		if err := drive.Put(t.Context(), h, body.shards[1]); err != nil {
+			t.Fatal(err)
+		}
+		then(drive, h.ID)
+	}
+}
+
 // Shards that late writers leave on drives that are not their homes go without a change of the map or a hint: of chunks that
 // are whole, and of chunks that are deleted.
 func TestStraysGo(t *testing.T) {
@@ -20,26 +48,7 @@ func TestStraysGo(t *testing.T) {
 			cluster.start(i)
 		}
 		cluster.write(40, 1000)
-		m, n := cluster.Map(), 0
-		for id, body := range cluster.chunks {
-			homes := m.Homes(m.Partition(id.blob, id.chunk))
-			i := slices.IndexFunc(m.Drives, func(d placement.Drive) bool { return !slices.Contains(homes, d.ID) })
-			if n++; n%2 == 0 {
-				for slot, home := range homes {
-					if err := cluster.drives[home].Delete(t.Context(), []placement.ShardID{id.shard(slot)}); err != nil {
-						t.Fatal(err)
-					}
-				}
-				delete(cluster.chunks, id)
-			}
-			h := shardstore.Header{
-				ID: id.shard(1), Partition: m.Partition(id.blob, id.chunk), Epoch: m.Epoch,
-				K: uint8(body.params.K), M: uint8(body.params.M), ChunkSize: uint32(body.size),
-			}
-			if err := cluster.drives[m.Drives[i].ID].Put(t.Context(), h, body.shards[1]); err != nil {
-				t.Fatal(err)
-			}
-		}
+		leaveStrays(t, cluster, func(*countedDrive, placement.ShardID) {})
 		cluster.until(3*strayInterval, func() error {
 			shards := uint64(0)
 			for _, d := range cluster.drives {
@@ -62,29 +71,10 @@ func TestDamagedStraysGo(t *testing.T) {
 			cluster.start(i)
 		}
 		cluster.write(20, 1000)
-		m, n := cluster.Map(), 0
-		for id, body := range cluster.chunks {
-			homes := m.Homes(m.Partition(id.blob, id.chunk))
-			i := slices.IndexFunc(m.Drives, func(d placement.Drive) bool { return !slices.Contains(homes, d.ID) })
-			if n++; n%2 == 0 {
-				for slot, home := range homes {
-					if err := cluster.drives[home].Delete(t.Context(), []placement.ShardID{id.shard(slot)}); err != nil {
-						t.Fatal(err)
-					}
-				}
-				delete(cluster.chunks, id)
-			}
-			h := shardstore.Header{
-				ID: id.shard(1), Partition: m.Partition(id.blob, id.chunk), Epoch: m.Epoch,
-				K: uint8(body.params.K), M: uint8(body.params.M), ChunkSize: uint32(body.size),
-			}
-			stray := cluster.drives[m.Drives[i].ID]
-			if err := stray.Put(t.Context(), h, body.shards[1]); err != nil {
-				t.Fatal(err)
-			}
-			stray.Damage(h.ID)
-			cluster.hint(h.ID)
-		}
+		leaveStrays(t, cluster, func(d *countedDrive, id placement.ShardID) {
+			d.Damage(id)
+			cluster.hint(id)
+		})
 		cluster.until(time.Minute, func() error {
 			damaged := uint64(0)
 			for _, d := range cluster.drives {
