@@ -72,6 +72,24 @@ func (m *fakeMeta) pending() int {
 	return len(m.queue)
 }
 
+// removeGarbage runs a Garbage until the function that it returns is called.
+func removeGarbage(t *testing.T, s *blob.Store, m *fakeMeta) (stop func()) {
+	t.Helper()
+	g, err := blob.NewGarbage(s, m, blob.GarbageConfig{Groups: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- g.Run(ctx) }()
+	return func() {
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("Run: %v", err)
+		}
+	}
+}
+
 func TestGarbage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cluster := blobtest.NewCluster(t, 6, 4, 2)
@@ -89,13 +107,7 @@ func TestGarbage(t *testing.T) {
 		for _, b := range []meta.Blob{read, unread, narrow, {ID: blobtest.BlobID(), Size: 1}} {
 			m.put(b)
 		}
-		g, err := blob.NewGarbage(s, m, blob.GarbageConfig{Groups: 3})
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan error)
-		go func() { done <- g.Run(ctx) }()
+		stop := removeGarbage(t, s, m)
 
 		time.Sleep(25 * time.Second)
 		if n := m.pending(); n != 4 {
@@ -122,10 +134,7 @@ func TestGarbage(t *testing.T) {
 		if n := m.pending(); n != 0 {
 			t.Errorf("%d blobs are pending in the end", n)
 		}
-		cancel()
-		if err := <-done; !errors.Is(err, context.Canceled) {
-			t.Errorf("Run: %v", err)
-		}
+		stop()
 	})
 }
 
@@ -150,13 +159,7 @@ func TestGarbageMoves(t *testing.T) {
 		}
 		fresh := blobtest.NewDrive(placement.DriveID{9, 9, 9})
 		cluster.Add(fresh)
-		g, err := blob.NewGarbage(s, m, blob.GarbageConfig{Groups: 3})
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan error)
-		go func() { done <- g.Run(ctx) }()
+		stop := removeGarbage(t, s, m)
 		cluster.Drives[1].Slow(0, 10*time.Second)
 		time.Sleep(35 * time.Second) // the grace is over, and one drive takes its time
 
@@ -170,10 +173,7 @@ func TestGarbageMoves(t *testing.T) {
 		if n := len(cluster.Shards(b.ID)); n != 0 || m.pending() != 0 || len(moved) == 0 {
 			t.Errorf("%d shards are left of %d that were moved, %d blobs are pending", n, len(moved), m.pending())
 		}
-		cancel()
-		if err := <-done; !errors.Is(err, context.Canceled) {
-			t.Errorf("Run: %v", err)
-		}
+		stop()
 	})
 }
 
