@@ -140,8 +140,7 @@ func (g *group) tick() {
 // twice as long, and might fall late on every voter.
 const silenceTicks = 2
 
-// listen tries to follow a leader over a network that has been silent for too long: the voters one after the other, and once
-// more should two have divided the votes.
+// listen tries to follow a leader over a network that has been silent for too long: the voters one after the other.
 func (g *group) listen() {
 	if g.host.terms != nil || g.leading || g.lead == 0 {
 		return
@@ -149,7 +148,6 @@ func (g *group) listen() {
 	g.silence++
 	if rank := g.rank(g.lead); rank >= 0 && g.silence == g.host.cfg.ElectionTicks+silenceTicks*(1+rank) {
 		g.node.Campaign()
-		g.campaign = campaignRetryTicks + rank
 	}
 }
 

@@ -54,11 +54,13 @@ func nextTransfer(l leadership) (group int, to uint64, ok bool) {
 // balance gives a group away if another host should lead it, and all at once if this one limps: each write waits for its drive.
 func (m *Member) balance(ctx context.Context, h *host, led []*raftgroup.Status, alive []uint64) {
 	c := &m.control
-	limps := h.raft.Limps()
-	switch {
-	case len(alive) == 0:
-		return
-	case limps && time.Since(c.movedAt) < limpPause, !limps && time.Since(c.changedAt) < settleTime, !limps && time.Since(c.movedAt) < settleTime:
+	limps, wait, last := h.raft.Limps(), settleTime, c.movedAt
+	if limps {
+		wait = limpPause // whatever else moves
+	} else if c.changedAt.After(last) {
+		last = c.changedAt
+	}
+	if len(alive) == 0 || time.Since(last) < wait {
 		return
 	}
 	l := leadership{
