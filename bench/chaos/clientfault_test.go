@@ -42,7 +42,7 @@ func TestClientFaults(t *testing.T) {
 		caught     string // oracles that object
 	}{
 		{"vanish", "{at: 0s, fault: vanish, count: 8, for: 1s}", false, ""},
-		{"vanish and leave a part", "{at: 0s, fault: vanish, count: 8, for: 1s}", true, "O4"},
+		{"vanish and leave a part", "{at: 0s, fault: vanish, count: 100, for: 1s}", true, "O4"},
 		{"crawl", "{at: 0s, fault: crawl, count: 8, for: 1s}", false, ""},
 		{"crowd", "{at: 0s, fault: crowd, count: 100, for: 1s}", false, ""},
 	} {
