@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"kintsugi/internal/directio"
 	"kintsugi/placement"
 	"kintsugi/storagenode/shardstore"
 	"kintsugi/storagenode/shardstore/shardtest"
@@ -45,6 +46,49 @@ func TestFaultyDisk(t *testing.T) {
 				check(t, s)
 			})
 		}
+	}
+}
+
+// tornDisk ends the first write after it is armed behind the block that has the header.
+type tornDisk struct {
+	shardstore.LinuxDisk
+	armed atomic.Bool
+}
+
+func (d *tornDisk) SyncFile(f *os.File) error { return shardstore.SyncFile(d.LinuxDisk, f) }
+
+func (d *tornDisk) WriteTo(f *os.File, bufs [][]byte, off int64) error {
+	if !d.armed.Swap(false) {
+		return shardstore.WriteTo(d.LinuxDisk, f, bufs, off)
+	}
+	if err := shardstore.WriteTo(d.LinuxDisk, f, [][]byte{bufs[0][:directio.BlockSize]}, off); err != nil {
+		return err
+	}
+	return unix.EIO
+}
+
+// TestTornWrite reopens a store whose last write has a header and no payload:
+// nobody was told of that shard, so it is not a lost one.
+func TestTornWrite(t *testing.T) {
+	for name, size := range map[string]int{"packed": 60000, "direct": 300000} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			d := &tornDisk{}
+			s := openAt(t, dir, small.WithDisk(shardstore.Hooked(d)))
+			fill(t, s)
+			tidy(t, s) // what the housekeeper has to write is written
+			d.armed.Store(true)
+			h := shardtest.Header(1000)
+			shardtest.WantError(t, s.Put(t.Context(), h, shardtest.Payload(h.ID, size)), shardstore.ErrFailed)
+			s.Close()
+			s = openAt(t, dir, small)
+			defer s.Close()
+			if u := s.Usage(); u.Corrupt != 0 {
+				t.Errorf("Usage = %+v", u)
+			}
+			shardtest.WantError(t, s.ReadAt(t.Context(), h.ID, make([]byte, 10), 0), shardstore.ErrNotFound)
+			check(t, s)
+		})
 	}
 }
 

@@ -142,12 +142,12 @@ func (s *Store) putDirect(ctx context.Context, w *write, payload []byte) error {
 		return s.judge(err)
 	}
 	w.seg, w.gen, w.off, w.at = seg, seg.gen, uint32(off), -1
-	w.durable = s.durable()
 	w.token = s.seq
 	if w.from != nil {
 		w.token++ // it has an old sequence, but the committer must wait for it
 	}
 	s.open = append(s.open, w.token)
+	w.durable = s.durable() // without this write: torn, it must not say of itself that it was whole
 	s.mu.Unlock()
 
 	w.encode(h, s.drive)
