@@ -1,10 +1,10 @@
 package raftgroup
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -12,14 +12,15 @@ import (
 // question per peer is under way, for all groups, and all reads that come meanwhile share the next.
 type termRounds struct {
 	asker TermAsker
-	mu    sync.Mutex // guards peers
+	mu    sync.Mutex // guards peers and how long they take
 	peers map[uint64]*termPeer
-	last  atomic.Uint64 // the peer that answered last: it is asked first
 }
 
 // termPeer is the question to one peer.
 type termPeer struct {
-	id   uint64
+	id    uint64
+	takes time.Duration // to answer, smoothed; guarded by termRounds.mu
+
 	mu   sync.Mutex // guards busy and next
 	busy bool
 	next *termRound // those that wait for the one under way; nil: none do
@@ -47,15 +48,36 @@ func newTermRounds(t Transport) *termRounds {
 	return &termRounds{asker: asker, peers: map[uint64]*termPeer{}}
 }
 
-func (r *termRounds) peer(id uint64) *termPeer {
+// order returns the peers to ask, the fastest first: so a few of them are asked for all groups, and who is slow or
+// dead is left alone while others are there.
+func (r *termRounds) order(ids []uint64) []*termPeer {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	p := r.peers[id]
-	if p == nil {
-		p = &termPeer{id: id}
-		r.peers[id] = p
+	list := make([]*termPeer, len(ids))
+	for i, id := range ids {
+		p := r.peers[id]
+		if p == nil {
+			p = &termPeer{id: id}
+			r.peers[id] = p
+		}
+		list[i] = p
 	}
-	return p
+	slices.SortStableFunc(list, func(a, b *termPeer) int { return cmp.Compare(a.takes, b.takes) })
+	return list
+}
+
+// answered notes how long a peer took.
+func (r *termRounds) answered(p *termPeer, took time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p.takes += (took - p.takes) / 8
+}
+
+// silent makes a peer the last to be asked, until the others do not answer either.
+func (r *termRounds) silent(p *termPeer) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p.takes = termTimeout
 }
 
 // ask returns a question to the peer that begins after the call. Where none is under way the caller has to begin
@@ -76,10 +98,13 @@ func (p *termPeer) ask() (round *termRound, begin bool) {
 // run asks the question of round, and has the next one asked, if somebody waits for it.
 func (r *termRounds) run(p *termPeer, round *termRound) {
 	ctx, cancel := context.WithTimeout(context.Background(), termTimeout)
+	begin := time.Now()
 	round.terms, round.err = r.asker.AskTerms(ctx, p.id)
 	cancel()
 	if round.err == nil {
-		r.last.Store(p.id)
+		r.answered(p, time.Since(begin))
+	} else {
+		r.silent(p)
 	}
 	close(round.done)
 	p.mu.Lock()
@@ -103,45 +128,50 @@ const (
 // confirmTerm asks as many of the voters as are needed whether they have voted in a later term than t's, and more
 // when they are slow. See group.unchallenged for why that is enough.
 func (r *termRounds) confirmTerm(ctx context.Context, g *group, t *tenure) termOutcome {
-	others := slices.DeleteFunc(slices.Clone(t.voters), func(id uint64) bool { return id == g.host.cfg.ID })
-	need := len(t.voters)/2 + 1
-	if len(others) < len(t.voters) { // this host is a voter
+	others, need := t.voters, len(t.voters)/2+1
+	if at := slices.Index(t.voters, g.host.cfg.ID); at >= 0 {
 		if g.term.Load() > t.term {
 			return termPast
 		}
+		others = slices.Concat(t.voters[at+1:], t.voters[:at]) // not all leaders begin with the same one
 		need--
 	}
-	if need <= 0 {
+	if need == 0 {
 		return termStands
 	}
-	if at := slices.Index(others, r.last.Load()); at > 0 {
-		others[0], others[at] = others[at], others[0]
+	peers := r.order(others)
+	if outcome := r.askFew(ctx, g, t, peers[:need]); outcome != termUnknown {
+		return outcome
 	}
-	if need == 1 {
-		if outcome := r.askOne(ctx, g, t, others[0]); outcome != termUnknown {
-			return outcome
-		}
-		others = others[1:]
-	}
-	return r.askMany(ctx, g, t, others, need)
+	return r.askMany(ctx, g, t, peers, need)
 }
 
-// askOne asks one peer, and gives up when it is slow: the usual case of three voters.
-func (r *termRounds) askOne(ctx context.Context, g *group, t *tenure, id uint64) termOutcome {
-	p := r.peer(id)
-	round, begin := p.ask()
-	if begin {
-		go r.run(p, round)
+// askFew asks peers of which every one is needed, and gives up when one is slow.
+func (r *termRounds) askFew(ctx context.Context, g *group, t *tenure, peers []*termPeer) termOutcome {
+	rounds := make([]*termRound, len(peers))
+	for i, p := range peers {
+		round, begin := p.ask()
+		if begin {
+			go r.run(p, round)
+		}
+		rounds[i] = round
 	}
 	hedge := time.NewTimer(termHedge)
 	defer hedge.Stop()
-	select {
-	case <-round.done:
-		return round.judge(g, t)
-	case <-hedge.C:
-	case <-ctx.Done():
+	for i, round := range rounds {
+		select {
+		case <-round.done:
+			if outcome := round.judge(g, t); outcome != termStands {
+				return outcome
+			}
+		case <-hedge.C:
+			r.silent(peers[i]) // the next read need not find that out again
+			return termUnknown
+		case <-ctx.Done():
+			return termUnknown
+		}
 	}
-	return termUnknown
+	return termStands
 }
 
 // judge reads the answer of one peer.
@@ -156,11 +186,10 @@ func (r *termRound) judge(g *group, t *tenure) termOutcome {
 }
 
 // askMany asks all of the peers and waits for as many as are needed.
-func (r *termRounds) askMany(ctx context.Context, g *group, t *tenure, peers []uint64, need int) termOutcome {
+func (r *termRounds) askMany(ctx context.Context, g *group, t *tenure, peers []*termPeer, need int) termOutcome {
 	outcomes := make(chan termOutcome, len(peers))
-	for _, id := range peers {
+	for _, p := range peers {
 		go func() {
-			p := r.peer(id)
 			round, begin := p.ask()
 			if begin {
 				r.run(p, round)
