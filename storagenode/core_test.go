@@ -187,6 +187,25 @@ func TestCoreExcuses(t *testing.T) {
 	}
 }
 
+// A chunk that nobody can rebuild, one that another home lacks and what readers miss are one reason to wait, not three.
+func TestCoreBacksOffOnceForEachLook(t *testing.T) {
+	c := newCoreTest(t, 9, oneMoving(t))
+	r := found(-1)
+	r.lacking = []placement.ShardID{chunkNumber(3).shard(1)}
+	for _, wait := range []time.Duration{1, 2, 4, 8} {
+		c.step(scanned{result: r}, "repair 0")
+		c.step(done(0, unrecoverable), "scan 0 deep=true")
+		c.step(scanned{result: r}, "ask 1")
+		c.step(hinted{chunk: chunkNumber(7)}, "repair 7")
+		c.step(done(7, unrecoverable))
+		if got := c.core.wake().Sub(c.now); got != wait*time.Second {
+			t.Fatalf("waits %s, want %ds", got, wait)
+		}
+		c.wait(wait * time.Second)
+		c.step(ticked{}, "scan 0 deep=true")
+	}
+}
+
 // TestCoreDoesNotSpin expects patience with a shard that is missing again after each success.
 func TestCoreDoesNotSpin(t *testing.T) {
 	c := newCoreTest(t, 9, oneMoving(t))

@@ -17,23 +17,26 @@ func (c *core) wantScan(p uint32, l level) {
 	}
 }
 
-// postpone wants a deep scan after a while.
-func (c *core) postpone(now time.Time, p uint32, wait time.Duration) {
+// postpone wants a deep scan after a while, and tells whether that is sooner than one that was wanted already.
+func (c *core) postpone(now time.Time, p uint32, wait time.Duration) bool {
 	at := now.Add(wait)
 	if old, ok := c.later[p]; ok && !at.Before(old) {
-		return
+		return false
 	}
 	c.later[p] = at
 	if c.nextDue.IsZero() || at.Before(c.nextDue) {
 		c.nextDue = at
 	}
+	return true
 }
 
-// backOff postpones twice as long each time.
+// backOff postpones twice as long each time. Several reasons to do so between two scans count as one: else the pause
+// would outgrow the time for which there is something wrong.
 func (c *core) backOff(now time.Time, p uint32) {
 	st := &c.partitions[p]
-	c.postpone(now, p, min(c.retry<<min(st.tries, 20), c.maxRetry))
-	st.tries++
+	if c.postpone(now, p, min(c.retry<<min(st.tries, 20), c.maxRetry)) {
+		st.tries++
+	}
 }
 
 // pass wants everything scanned when a full pass is due, spread over a quarter of the time.
