@@ -100,6 +100,25 @@ func TestTermsOfLaterReadsAreAskedLater(t *testing.T) {
 	})
 }
 
+func TestTermsOfADeadPeer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := testRounds(func(_ context.Context, peer uint64) ([]uint64, error) {
+			if peer == 2 {
+				return nil, errors.New("gone")
+			}
+			return []uint64{0, 5}, nil
+		})
+		began := time.Now()
+		got := r.confirmTerm(t.Context(), testLeader(1, 5), &tenure{term: 5, voters: []uint64{1, 2, 3}})
+		if got != termStands || time.Since(began) > termHedge {
+			t.Errorf("outcome %d after %v", got, time.Since(began))
+		}
+		if first := r.order([]uint64{2, 3})[0].id; first != 3 {
+			t.Errorf("peer %d is asked first from now on", first)
+		}
+	})
+}
+
 // Of five voters two are asked, and in the place of who is dead or slow another one, from the next read on at once.
 func TestTermsAreAskedOfFew(t *testing.T) {
 	for _, c := range []struct {
